@@ -1,0 +1,19 @@
+"""Backbones on disk: :func:`save_backbone`, :func:`load_backbone`, :func:`init_backbone`."""
+
+from __future__ import annotations
+
+from sslight.checkpoints.init import LoadReport, init_backbone
+from sslight.checkpoints.load import LoadedBackbone, load_backbone
+from sslight.checkpoints.record import Record, method_record, weights_digest
+from sslight.checkpoints.save import save_backbone
+
+__all__ = [
+    "LoadReport",
+    "LoadedBackbone",
+    "Record",
+    "init_backbone",
+    "load_backbone",
+    "method_record",
+    "save_backbone",
+    "weights_digest",
+]

@@ -1,0 +1,285 @@
+"""SSLDataModule: the splits of a dataset, their loaders, and the batched augmentation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from sslight.augment.presets import PRESETS
+from sslight.augment.views import ViewMaker, make_views
+from sslight.data.limit import Limit
+from torch.utils.data import Dataset
+
+from sslight import strategies
+from sslight.augment.spec import ViewSpec
+from sslight.data.batch import RawBatch
+from sslight.data.dataset import OnError, ViewDataset
+from sslight.data.loader import EvalLoader, TrainLoader, WorkerOptions, auto_workers
+from sslight.data.sampler import EpochBatches, shard_rows
+from sslight.data.sources.base import Source
+from sslight.data.splits import Ids, Splits
+from sslight.types import Batch
+
+logger = logging.getLogger("sslight")
+
+AnySource = Source | Dataset[Any]
+
+
+class SSLDataModule(pl.LightningDataModule):
+    """Train, test and extra splits; any of them may be absent, and labels may too.
+
+    Pixels are decoded and cropped per image in workers, and augmented in batches on the device after
+    the transfer. Everything drawn is a function of (seed, epoch, image, view): neither the number of
+    workers and ranks nor a restart changes it.
+
+    Args:
+        train: The images to learn from: a source, or any map-style dataset.
+        test: Images for validation and evaluation.
+        splits: Further named splits, for extraction and evaluation.
+        views: A list of view specs, a preset's name, or a view maker; None for the method's default.
+        eval_view: The clean view; None for the ``eval`` preset at the first view's size.
+        batch_size: Images per optimizer step, over all devices and accumulated micro-batches.
+        eval_batch_size: Images per forward pass of evaluation on each device; None for the size of
+            a training micro-batch.
+        workers: Worker processes per rank; ``auto`` looks at the cores.
+        on_error: What to do about unreadable images. ``replace``: another image takes the place, with
+            its own index and label; ``skip``: the same in training, while extraction and evaluation
+            keep the row, marked as not ok.
+        limit: A number of train images, or a :class:`Limit`.
+        test_limit: The same for the test split.
+        seed: Seed of order, crops, colours and every other draw.
+        pin_memory: Page-locked batches; None for "with a GPU".
+        persistent_workers: Keep workers between epochs.
+        prefetch: Batches that each worker prepares ahead.
+    """
+
+    def __init__(
+        self,
+        train: AnySource | None = None,
+        test: AnySource | None = None,
+        *,
+        splits: dict[str, Source] | None = None,
+        views: list[ViewSpec] | ViewMaker | str | None = None,
+        eval_view: ViewSpec | None = None,
+        batch_size: int = 256,
+        eval_batch_size: int | None = None,
+        workers: int | Literal["auto"] = "auto",
+        on_error: OnError = "raise",
+        limit: int | Limit | None = None,
+        test_limit: int | Limit | None = None,
+        seed: int = 0,
+        pin_memory: bool | None = None,
+        persistent_workers: bool = True,
+        prefetch: int = 2,
+    ) -> None:
+        super().__init__()
+        given = {"train": train, "test": test, **(splits or {})}
+        self.splits = Splits(given, {"train": limit, "test": test_limit})
+        self.views = views
+        self.eval_view = eval_view
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.workers = workers
+        self.on_error: OnError = on_error
+        self.seed = seed
+        self.pin_memory = pin_memory
+        self.persistent_workers = persistent_workers
+        self.prefetch = prefetch
+        self.bad_images: dict[str, int] = {}
+        self._maker: ViewMaker | None = None
+        self._eval_maker: ViewMaker | None = None
+
+    # ---------------------------------------------------------------- splits
+
+    @property
+    def split_names(self) -> list[str]:
+        """Names of the splits that exist."""
+        return self.splits.names
+
+    def source(self, split: str) -> Source:
+        """Return a split, opened."""
+        return self.splits.open(split)
+
+    open = source
+
+    def labels(self, split: str) -> np.ndarray | None:
+        """Return the labels of a split, or None."""
+        return self.source(split).labels
+
+    def ids(self, split: str) -> Sequence[str]:
+        """Return the identifiers (paths) of a split's rows, as a lazy sequence."""
+        return Ids(self.source(split))
+
+    def num_images(self, split: str) -> int:
+        """Return the number of images of a split."""
+        return len(self.source(split))
+
+    @property
+    def num_train_images(self) -> int | None:
+        """Images to train on, or None without a train split."""
+        return self.num_images("train") if "train" in self.splits else None
+
+    @property
+    def classes(self) -> list[str] | None:
+        """Class names in the order of their ids, or None where they are unknown."""
+        return self.splits.reference.classes
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes, or None without labels."""
+        return self.splits.num_classes()
+
+    # ---------------------------------------------------------------- views
+
+    @property
+    def maker(self) -> ViewMaker:
+        """The view maker of training."""
+        if self._maker is None:
+            views = self.views if self.views is not None else self._default_views()
+            specs = PRESETS[views]() if isinstance(views, str) else views
+            self._maker = make_views(specs, seed=self.seed)
+        return self._maker
+
+    def _default_views(self) -> str:
+        module = self.trainer.lightning_module if self.trainer is not None else None
+        return str(getattr(module, "default_views", "simclr"))
+
+    @property
+    def eval_maker(self) -> ViewMaker:
+        """The view maker of evaluation: one clean view."""
+        if self._eval_maker is None:
+            self._eval_maker = make_views([self.clean_view()], seed=self.seed)
+        return self._eval_maker
+
+    def clean_view(self) -> ViewSpec:
+        """Return the spec of the evaluation view."""
+        if self.eval_view is not None:
+            return self.eval_view
+        spec: ViewSpec = PRESETS["eval"](size=self.maker.size)[0]
+        trained = self.maker.specs[0]
+        return replace(spec, mean=trained.mean, std=trained.std)
+
+    # ---------------------------------------------------------------- loaders
+
+    def setup(self, stage: str) -> None:
+        """Open what the stage needs; images are not read."""
+        for split in ("train", "test") if stage == "fit" else ("test",):
+            if split in self.splits:
+                self.source(split)
+
+    def train_dataloader(self) -> TrainLoader:
+        """Return this rank's training batches."""
+        trainer = self.trainer
+        if trainer is None or "train" not in self.splits:
+            raise ValueError("Training needs a train split and a Trainer; evaluate with test only.")
+        source = self.source("train")
+        batches = EpochBatches(
+            len(source),
+            self.batch_size,
+            self.seed,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+            accumulate=trainer.accumulate_grad_batches,
+        )
+        dataset = ViewDataset(source, self.maker, self.seed, self.on_error, replace=True)
+        return TrainLoader(
+            dataset,
+            batches,
+            self._worker_options(source),
+            lambda: strategies.loader_position(trainer),
+        )
+
+    def val_dataloader(self) -> EvalLoader | list[Any]:
+        """Return this rank's share of the test split; nothing without one."""
+        if "test" not in self.splits:
+            return []
+        return self.eval_loader("test", self._rank, self._world_size)
+
+    def test_dataloader(self) -> EvalLoader | list[Any]:
+        """Return the same as for validation."""
+        return self.val_dataloader()
+
+    predict_dataloader = test_dataloader
+
+    def eval_loader(
+        self,
+        split: str,
+        rank: int = 0,
+        world_size: int = 1,
+        rows: np.ndarray | None = None,
+        batch_size: int | None = None,
+    ) -> EvalLoader:
+        """Return clean-view batches of a split's rows: rank r gets rows r, r + W, ...
+
+        Args:
+            split: Name of the split.
+            rank: Which share.
+            world_size: Number of shares.
+            rows: Dataset indices to read; None for all.
+            batch_size: Images per batch; None for ``eval_batch_size``.
+        """
+        source = self.source(split)
+        rows = np.arange(len(source)) if rows is None else rows
+        size = batch_size or self.eval_batch_size or self._micro_batch()
+        dataset = ViewDataset(source, self.eval_maker, self.seed, self.on_error, replace=False)
+        batches = shard_rows(rows, rank, world_size, size)
+        return EvalLoader(dataset, batches, self._worker_options(source))
+
+    def finish(self, raw: RawBatch, device: torch.device | str) -> Batch:
+        """Move an evaluation batch to a device and apply its clean view."""
+        return self._finish(self.eval_maker, raw.to(device, non_blocking=True))
+
+    def global_batch_size(self, split: str = "train") -> int:
+        """Images per step over all devices (VISSL's get_global_batchsize)."""
+        if split == "train":
+            return self.batch_size
+        return (self.eval_batch_size or self._micro_batch()) * self._world_size
+
+    def _micro_batch(self) -> int:
+        accumulate = self.trainer.accumulate_grad_batches if self.trainer is not None else 1
+        return max(self.batch_size // (self._world_size * accumulate), 1)
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer is not None else 0
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer is not None else 1
+
+    def _worker_options(self, source: Source) -> WorkerOptions:
+        ranks = self._world_size // self.trainer.num_nodes if self.trainer is not None else 1
+        in_memory = bool(getattr(source, "in_memory", False))
+        workers = auto_workers(ranks, in_memory) if self.workers == "auto" else int(self.workers)
+        pin = torch.cuda.is_available() if self.pin_memory is None else self.pin_memory
+        return WorkerOptions(workers, self.prefetch, self.persistent_workers, pin)
+
+    # ---------------------------------------------------------------- on the device
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Augment a raw batch in float32, then hand over the precision plugin's type."""
+        if not isinstance(batch, RawBatch):
+            return batch
+        training = self.trainer is not None and self.trainer.training
+        return self._finish(self.maker if training else self.eval_maker, batch)
+
+    def _finish(self, maker: ViewMaker, raw: RawBatch) -> Batch:
+        self._note_bad(raw.content.pop("bad", ()))
+        with torch.autocast(raw.content["index"].device.type, enabled=False):
+            batch: Batch = maker.apply(raw.content)  # type: ignore[assignment]
+        if self.trainer is not None:
+            convert = self.trainer.precision_plugin.convert_input
+            batch["views"] = [convert(view) for view in batch["views"]]
+        return batch
+
+    def _note_bad(self, reasons: Sequence[str]) -> None:
+        """Name every unreadable image once; count how often it came up."""
+        for reason in reasons:
+            if reason not in self.bad_images:
+                logger.warning("Unreadable image (on_error: %s): %s", self.on_error, reason)
+            self.bad_images[reason] = self.bad_images.get(reason, 0) + 1

@@ -1,0 +1,96 @@
+"""Which image comes when: pure functions of (seed, epoch, position)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from sslight.augment.draws import seed_of
+
+
+def epoch_order(num_images: int, seed: int, epoch: int) -> torch.Tensor:
+    """Return the order of an epoch: a permutation ``[num_images]`` that (seed, epoch) decide."""
+    generator = torch.Generator().manual_seed(seed_of(seed, epoch, 2))
+    return torch.randperm(num_images, generator=generator)
+
+
+class EpochBatches:
+    """Micro-batches of one rank, as lists of (epoch, index) pairs; a batch sampler without state.
+
+    The global batch k of an epoch is a function of (seed, epoch, k). Micro-batch ``a`` of rank ``r``
+    (of ``W``) holds its rows ``(a W + r) b ...`` of it, contiguous, so that gathering over ranks
+    restores the global order. The short tail of the epoch is dropped.
+
+    Args:
+        num_images: Images of the split.
+        batch_size: Images per optimizer step, over all ranks and accumulated micro-batches.
+        seed: Seed of the order.
+        rank: This process.
+        world_size: Number of processes.
+        accumulate: Micro-batches per optimizer step.
+    """
+
+    def __init__(
+        self,
+        num_images: int,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulate: int = 1,
+    ) -> None:
+        check_batch_size(num_images, batch_size, world_size, accumulate)
+        self.num_images = num_images
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.accumulate = accumulate
+        self.epoch = 0
+        self.start = 0
+
+    def __len__(self) -> int:
+        return self.num_images // self.batch_size * self.accumulate
+
+    def start_at(self, epoch: int, done: int) -> None:
+        """Make the next iteration begin at micro-batch ``done`` of ``epoch``."""
+        self.epoch, self.start = epoch, done
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = epoch_order(self.num_images, self.seed, self.epoch)
+        micro = self.batch_size // (self.world_size * self.accumulate)
+        for position in range(self.start, len(self)):
+            k, a = divmod(position, self.accumulate)
+            first = k * self.batch_size + (a * self.world_size + self.rank) * micro
+            yield [(self.epoch, i) for i in order[first : first + micro].tolist()]
+
+
+def check_batch_size(num_images: int, batch_size: int, world_size: int, accumulate: int) -> None:
+    """Raise unless the global batch splits evenly and the split holds at least one."""
+    parts = world_size * accumulate
+    if batch_size < 1 or batch_size % parts:
+        lower, upper = batch_size // parts * parts, (batch_size // parts + 1) * parts
+        near = f"{lower} or {upper}" if lower > 0 else f"{upper}"
+        raise ValueError(
+            f"data.batch_size is {batch_size} images per optimizer step, which {world_size} devices "
+            f"x {accumulate} accumulated micro-batches cannot share evenly. Use {near}."
+        )
+    if num_images < batch_size:
+        raise ValueError(
+            f"The train split has {num_images} images, fewer than one batch of {batch_size}. "
+            f"Lower data.batch_size to at most {num_images // parts * parts}."
+        )
+
+
+def shard_rows(rows: np.ndarray, rank: int, world_size: int, batch_size: int) -> list[np.ndarray]:
+    """Split rows for evaluation: rank r gets rows r, r + W, ...; no padding, none twice.
+
+    All ranks get the same number of batches (the last ones may be a row shorter, or empty), so that
+    collectives inside a forward pass cannot wait for a rank that has finished.
+    """
+    largest = -(-len(rows) // world_size)
+    batches = max(-(-largest // batch_size), 1)
+    return np.array_split(rows[rank::world_size], batches)

@@ -1,0 +1,85 @@
+"""The named splits of a dataset: opened once, limited, with one list of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sslight.data.limit import Limit, Subset, limit_rows
+from sslight.data.sources.wrap import as_source
+
+from sslight.data.sources.base import Source
+
+
+class Splits:
+    """Sources by name, opened when first asked for.
+
+    Args:
+        given: A source or map-style dataset per name; None entries are left out.
+        limits: How many images to keep, for some names.
+    """
+
+    def __init__(self, given: Mapping[str, Any], limits: Mapping[str, int | Limit | None]) -> None:
+        self._given = {name: as_source(x) for name, x in given.items() if x is not None}
+        if not self._given:
+            raise ValueError("SSLDataModule has no split: give train, test or splits.")
+        self._limits = dict(limits)
+        self._opened: dict[str, Source] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the splits that exist."""
+        return list(self._given)
+
+    def __contains__(self, split: str) -> bool:
+        return split in self._given
+
+    def open(self, split: str) -> Source:
+        """Open a split: build or map its index, limit it, and give it train's class ids."""
+        if split not in self._opened:
+            self._opened[split] = self._open(split)
+        return self._opened[split]
+
+    @property
+    def reference(self) -> Source:
+        """The split that decides the classes: train where there is one."""
+        return self.open("train" if "train" in self else self.names[0])
+
+    def _open(self, split: str) -> Source:
+        if split not in self._given:
+            raise ValueError(f"There is no split {split!r}; the splits are {self.names}.")
+        source = self._given[split]
+        source.split = split
+        source.open()
+        if split != "train" and "train" in self and self.reference.classes and source.classes:
+            source.align(self.reference.classes)
+        limit = self._limits.get(split)
+        if limit is None:
+            return source
+        limit = Limit(limit) if isinstance(limit, int) else limit
+        return Subset(source, limit_rows(source.labels, len(source), limit))
+
+    def num_classes(self) -> int | None:
+        """Return the number of classes, or None without labels."""
+        classes, labels = self.reference.classes, self.reference.labels
+        if classes:
+            return len(classes)
+        if labels is None or not len(labels):
+            return None
+        return int(labels.shape[1] if labels.ndim == 2 else labels.max() + 1) or None
+
+
+class Ids(Sequence[str]):
+    """The identifiers of a source's rows, without a list of them in memory."""
+
+    def __init__(self, source: Source) -> None:
+        self._id: Callable[[int], str] = source.id
+        self._length = len(source)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return [self._id(k) for k in range(*i.indices(self._length))]
+        return self._id(range(self._length)[i])

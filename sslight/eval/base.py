@@ -1,0 +1,183 @@
+"""What is evaluated (:class:`Subject`) and what comes out (:class:`Result`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sslight.features.store import FeatureStore, Split, load_features
+from sslight.utils import write_atomically
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from sslight.features.extract import ExtractOptions
+
+
+class Subject:
+    """Features, and where there are some, the backbone and images behind them.
+
+    Args:
+        store: A feature store or its folder. It need not exist if a backbone and data are given:
+            splits that a protocol asks for are then extracted into it, once.
+        backbone: The evaluated network, on ``device``.
+        datamodule: The data.
+        options: How features are extracted (layers, type, batch size).
+        device: Where to compute.
+        meta: Plain values for the store's manifest.
+    """
+
+    def __init__(
+        self,
+        store: FeatureStore | str | Path,
+        *,
+        backbone: nn.Module | None = None,
+        datamodule: Any = None,
+        options: ExtractOptions | None = None,
+        device: torch.device | str = "cpu",
+        meta: Mapping[str, Any] | None = None,
+    ):
+        self.root = store.root if isinstance(store, FeatureStore) else Path(store)
+        self._store = store if isinstance(store, FeatureStore) else None
+        self._backbone, self._datamodule = backbone, datamodule
+        self._options, self._meta = options, meta
+        self.device = device
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The network; an error on a bare store."""
+        backbone: nn.Module = self._need(self._backbone, "a backbone")
+        return backbone
+
+    @property
+    def has_backbone(self) -> bool:
+        """Whether there are a network and images, not only stored features."""
+        return self._backbone is not None and self._datamodule is not None
+
+    def images(self, split: str, batch_size: int | None = None) -> Iterator[Any]:
+        """Clean-view batches of a split on the device; an error on a bare store."""
+        datamodule = self._need(self._datamodule, "images")
+        for raw in datamodule.eval_loader(split, batch_size=batch_size):
+            yield datamodule.finish(raw, self.device)
+
+    def features(self, split: str, layer: str | None = None) -> np.ndarray:
+        """Features ``[N, ...]`` of a split, memory-mapped, in dataset order."""
+        return self.split(split).array(layer)
+
+    def labels(self, split: str) -> np.ndarray:
+        """Labels of a split; an error where there are none."""
+        labels = self.split(split).labels
+        if labels is None:
+            raise ValueError(
+                f"The split {split!r} in {self.root} has no labels, and this protocol needs them."
+            )
+        return labels
+
+    def classes(self, split: str = "train") -> list[str] | None:
+        """Class names in the order of their ids, where known."""
+        return self.split(split).classes
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the stored layers."""
+        if self._store is None and self.has_backbone and not (self.root / "manifest.json").exists():
+            self.split(self._datamodule.split_names[0])
+        return self._opened().layers
+
+    def split(self, name: str) -> Split:
+        """A split of the store, extracted now if it is not complete and can be."""
+        if self.has_backbone and not self._has(name):
+            self._extract(name)
+        store = self._opened()
+        if name not in store:
+            raise ValueError(
+                f"{self.root} has features of {', '.join(store) or 'no split'}, not of {name!r}. "
+                f"`sslight extract --config ... extract.splits=[{name}]` makes them."
+            )
+        return store[name]
+
+    def _has(self, name: str) -> bool:
+        try:
+            return self._opened().complete(name)
+        except FileNotFoundError:
+            return False
+
+    def _opened(self) -> FeatureStore:
+        if self._store is None:
+            self._store = load_features(self.root)
+        return self._store
+
+    def _extract(self, split: str) -> None:
+        from sslight.features.extract import ExtractOptions, extract_features
+
+        options = dataclasses.replace(self._options or ExtractOptions(), splits=[split])
+        extract_features(
+            self.backbone, self._datamodule, options, self.root, device=self.device, meta=self._meta
+        )
+        self._store = None
+
+    def _need(self, thing: Any, what: str) -> Any:
+        if thing is None:
+            raise ValueError(
+                f"This protocol needs {what}, but {self.root} holds features only. Run it on the "
+                "training run: `sslight eval --config <its config.yaml>`."
+            )
+        return thing
+
+
+@dataclass
+class Result:
+    """The figures of one protocol.
+
+    Attributes:
+        protocol: Its name.
+        metrics: Name to value, accuracies in [0, 1].
+        options: What it was run with.
+        n: Number of evaluated images.
+        seconds: Time it took, extraction not included.
+        rows: The same figures as a table: one dict per setting, same keys in each.
+    """
+
+    protocol: str
+    metrics: dict[str, float]
+    options: dict[str, Any] = field(default_factory=dict)
+    n: int = 0
+    seconds: float = 0.0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps(dataclasses.asdict(self), indent=1, default=str)
+
+    def save(self, path: str | Path) -> None:
+        """Write the result to a JSON file, atomically."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, self.to_json().encode())
+
+    def table(self) -> Any:
+        """A ``rich`` table of the figures."""
+        from rich.table import Table
+
+        rows = self.rows or [{"metric": k, "value": v} for k, v in self.metrics.items()]
+        table = Table(title=f"{self.protocol}: {self.n} images, {self.seconds:.1f} s")
+        for column in rows[0] if rows else ("metric", "value"):
+            table.add_column(column, justify="right")
+        for row in rows:
+            table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()))
+        return table
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        console = Console(width=100, color_system=None)
+        with console.capture() as capture:
+            console.print(self.table())
+        return capture.get().rstrip()

@@ -1,0 +1,115 @@
+"""k-nearest-neighbour classification, straight from the feature store."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sslight.eval.base import Result, Subject
+from sslight.eval.votes import count_right
+
+
+class KNN:
+    """Weighted cosine kNN (Wu et al., 2018, arXiv:1805.01978): votes ``exp(similarity / T)``.
+
+    One pass over the features serves every k and every temperature. Rows without a label and
+    images that could not be read neither vote nor count.
+
+    Args:
+        k: Numbers of neighbours.
+        temperature: Temperatures T.
+        train: Split that votes.
+        test: Split that is classified.
+        layers: Stored layers to evaluate; all of them by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        k: int | list[int] = (1, 10, 20, 200),  # type: ignore[assignment]
+        temperature: float | list[float] = 0.07,
+        train: str = "train",
+        test: str = "test",
+        layers: list[str] | None = None,
+    ):
+        self.k = _listed(k)
+        self.temperature = _listed(temperature)
+        self.train, self.test, self.layers = train, test, layers
+        if train == test:
+            raise ValueError(f"knn: train and test are both {train!r}; every image finds itself.")
+
+    def evaluate(self, subject: Subject) -> Result:
+        """Top-1 and top-5 accuracy for each layer, k and temperature."""
+        bank_labels = _class_ids(subject, self.train)
+        query_labels = _class_ids(subject, self.test)
+        labelled = int((bank_labels >= 0).sum())
+        k = [n for n in self.k if n <= labelled] or [labelled]
+        layers = self.layers or subject.layers
+        start = time.perf_counter()
+        rows: list[dict[str, Any]] = []
+        total = 0
+        for layer in layers:
+            tally = count_right(
+                _vectors(subject.features(self.train, layer)), bank_labels,
+                _vectors(subject.features(self.test, layer)), query_labels,
+                k=k, temperature=self.temperature, device=subject.device,
+            )  # fmt: skip
+            total = tally.total
+            for (n, t), (top1, top5) in tally.accuracy().items():
+                rows.append({"layer": layer, "k": n, "T": t, "top1": top1, "top5": top5})
+        return Result(
+            "knn",
+            metrics=self._metrics(rows, layers),
+            options={"k": k, "temperature": self.temperature, "train": self.train,
+                     "test": self.test, "layers": layers},
+            n=total,
+            seconds=time.perf_counter() - start,
+            rows=rows,
+        )  # fmt: skip
+
+    def _metrics(self, rows: list[dict[str, Any]], layers: list[str]) -> dict[str, float]:
+        """``k20/top1``, with the layer in front and T behind where there are several of them."""
+        metrics: dict[str, float] = {}
+        for row in rows:
+            name = f"k{row['k']}"
+            name += f"_T{row['T']:g}" if len(self.temperature) > 1 else ""
+            name = f"{row['layer']}/{name}" if len(layers) > 1 else name
+            metrics |= {f"{name}/top1": row["top1"], f"{name}/top5": row["top5"]}
+        return metrics
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _class_ids(subject: Subject, split: str) -> Tensor:
+    labels = np.asarray(subject.labels(split))
+    if labels.ndim != 1:
+        raise ValueError(
+            f"knn: the labels of {split!r} are {list(labels.shape)}, several per image; kNN here "
+            "needs one class per image."
+        )
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+class _Flat:
+    """A memory-mapped ``[N, ...]`` as ``[N, D]``, read when sliced."""
+
+    def __init__(self, array: np.ndarray):
+        self._array = array
+        self.shape = (len(array), int(np.prod(array.shape[1:], dtype=np.int64)))
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        part: np.ndarray = self._array[rows]
+        return part.reshape(len(part), -1)
+
+
+def _vectors(array: np.ndarray) -> Any:
+    return array if array.ndim == 2 else _Flat(array)

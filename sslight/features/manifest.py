@@ -1,0 +1,108 @@
+"""``manifest.json``: what made the features, and whether an extraction may continue them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+VERSION = 1
+FILE = "manifest.json"
+_RESERVED = ("labels", "ids", "ids.offsets", "done", "ok")
+
+
+@dataclass(frozen=True)
+class LayerEntry:
+    """One stored layer: shape of a row, numpy type, the sub-module it came from, its pooling."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    path: str = ""
+    pooling: str = "none"
+
+
+@dataclass(frozen=True)
+class SplitEntry:
+    """One stored split: its rows, the hash of the index they came from, the class names."""
+
+    count: int
+    fingerprint: str
+    classes: list[str] | None = None
+    labelled: bool = False
+
+
+@dataclass
+class Manifest:
+    """Everything that decides the numbers in a store.
+
+    Attributes:
+        backbone: Its name and arguments, or the class of a module of the user's own.
+        weights: ``sha256`` of the weights, ``which`` (main, ema, student) and ``source``.
+        view: Fields of the evaluation view's spec.
+        layers: Name to entry.
+        splits: Name to entry.
+        meta: Whatever the writer adds; it does not decide anything.
+    """
+
+    backbone: Any
+    weights: dict[str, Any]
+    view: dict[str, Any] | None
+    layers: dict[str, LayerEntry] = field(default_factory=dict)
+    splits: dict[str, SplitEntry] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps({"version": VERSION, **dataclasses.asdict(self)}, indent=1, default=str)
+
+    @classmethod
+    def read(cls, root: Path, file: str = FILE) -> Manifest | None:
+        """The manifest of a folder, or ``None`` where there is none."""
+        path = root / file
+        if not path.is_file():
+            return None
+        data = json.loads(path.read_text())
+        version = data.pop("version", None)
+        if version != VERSION:
+            raise ValueError(f"{path}: version {version}; this sslight reads version {VERSION}.")
+        layers = {
+            name: LayerEntry(**{**entry, "shape": tuple(entry["shape"])})
+            for name, entry in data.pop("layers").items()
+        }
+        splits = {name: SplitEntry(**entry) for name, entry in data.pop("splits").items()}
+        return cls(**data, layers=layers, splits=splits)
+
+    def differences(self, other: Manifest) -> list[str]:
+        """In words, what decides the numbers and differs; shapes not yet known do not count."""
+        found = []
+        if _plain(self.backbone) != _plain(other.backbone):
+            found.append(f"backbone: there {self.backbone}, now {other.backbone}")
+        if self.weights.get("sha256") != other.weights.get("sha256"):
+            found.append(f"weights: there {_short(self.weights)}, now {_short(other.weights)}")
+        if _plain(self.view) != _plain(other.view):
+            found.append(f"view: there {self.view}, now {other.view}")
+        mine, theirs = _asked(self.layers), _asked(other.layers)
+        if mine != theirs:
+            found.append(f"layers: there {mine}, now {theirs}")
+        return found
+
+
+def _asked(layers: dict[str, LayerEntry]) -> dict[str, str]:
+    return {n: f"{e.path or 'output'}:{e.pooling}:{e.dtype}" for n, e in sorted(layers.items())}
+
+
+def _short(weights: dict[str, Any]) -> str:
+    return f"{weights.get('which', 'main')} {str(weights.get('sha256'))[:12]}"
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
+
+
+def layer_file(name: str) -> str:
+    """File name of a layer: unusual characters become ``_``, reserved names get one in front."""
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    return f"_{safe}.npy" if safe in _RESERVED else f"{safe}.npy"

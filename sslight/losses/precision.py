@@ -1,0 +1,41 @@
+"""Losses in float32 or better, whatever the surrounding precision is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+F = TypeVar("F", bound=Callable[..., Tensor])
+
+
+def widened(value: Any) -> Any:
+    """Cast float16 and bfloat16 tensors to float32, inside lists and tuples too."""
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return value.to(torch.promote_types(value.dtype, torch.float32))
+    if isinstance(value, list | tuple):
+        return type(value)(widened(item) for item in value)
+    return value
+
+
+def _device_type(value: Any) -> str | None:
+    if isinstance(value, Tensor):
+        return value.device.type
+    if isinstance(value, list | tuple):
+        return next((kind for kind in map(_device_type, value) if kind), None)
+    return None
+
+
+def full_precision(loss: F) -> F:
+    """Decorate a loss: low-precision inputs become float32, autocast is off inside."""
+
+    @wraps(loss)
+    def wide_loss(*args: Any, **kwargs: Any) -> Tensor:
+        kind = _device_type([*args, *kwargs.values()]) or "cpu"
+        with torch.autocast(kind, enabled=False):
+            return loss(*widened(args), **{name: widened(x) for name, x in kwargs.items()})
+
+    return wide_loss  # type: ignore[return-value]

@@ -1,0 +1,142 @@
+"""Supervised training: classes or multi-label, from scratch, finetuning, or a frozen backbone."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy, MultilabelAveragePrecision
+
+from sslight.losses.classification import cross_entropy, multilabel_bce
+from sslight.module import SSLModule
+from sslight.modules.mix import Mix, mixed_classes, mixed_labels
+from sslight.modules.multicrop import forward_crops
+from sslight.optim import Recipe
+from sslight.types import Batch, StepOutput
+
+
+class Supervised(SSLModule):
+    """Classification with a linear head on the backbone's embedding.
+
+    Softmax cross-entropy over labels ``[B]``, or, with ``multi_label``, binary cross-entropy over
+    labels ``[B, K]`` in {1, 0, -1 ignored}. Unknown labels (-1) do not count, and the mean is over
+    the known ones of all ranks. ``frozen`` gives the linear protocol: the backbone stays in eval
+    mode and gets no gradient. Mixup and CutMix as in :class:`sslight.modules.mix.Mix`.
+
+    In a YAML: ``method: {name: supervised, label_smoothing: 0.1, mixup: 0.2}`` with views from
+    ``{name: supervised}``. Validation reports top-1 and top-5 accuracy, or mean average precision.
+
+    Args:
+        backbone: Maps images to ``[B, D]``.
+        optim: The optimisation recipe; its ``head_lr`` is for the head.
+        num_classes: K; by default the training data's.
+        multi_label: Labels are ``[B, K]``, any number of classes per image.
+        label_smoothing: In [0, 1].
+        mixup: Alpha of mixup, 0 for none.
+        cutmix: Alpha of CutMix, 0 for none.
+        mix_prob: Probability that an image is mixed.
+        frozen: Train the head only.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("views", "label")
+    default_views: ClassVar[str] = "supervised"
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        optim: Recipe | None = None,
+        *,
+        num_classes: int | None = None,
+        multi_label: bool = False,
+        label_smoothing: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        mix_prob: float = 1.0,
+        frozen: bool = False,
+    ) -> None:
+        super().__init__(backbone, optim)
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"supervised: label_smoothing is {label_smoothing}; use 0 to 1.")
+        self.num_classes = num_classes
+        self.multi_label, self.label_smoothing, self.frozen = multi_label, label_smoothing, frozen
+        self.mix = Mix(mixup, cutmix, mix_prob)
+        self.head: nn.Module | None = None
+        if frozen:
+            self.backbone.requires_grad_(False)
+        if num_classes is not None:
+            self._build_head(num_classes)
+        self.train(self.training)
+
+    def _build_head(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+        self.head = nn.Linear(int(self.backbone.embed_dim), num_classes)
+        if self.multi_label:
+            self.metrics["map"] = MultilabelAveragePrecision(num_classes, ignore_index=-1)
+            return
+        for k in (1, 5):
+            if k < num_classes:
+                accuracy = MulticlassAccuracy(num_classes, top_k=k, average="micro")
+                self.metrics[f"top{k}"] = accuracy
+
+    def on_data(self, num_images: int | None, num_classes: int | None) -> None:
+        """Build the head for the data's classes, where the constructor was not told."""
+        if self.head is None and num_classes is None:
+            raise ValueError(
+                "supervised: the training data has no labels, so the number of classes is unknown. "
+                "Use a source with labels, or set method.num_classes."
+            )
+        if self.head is None and num_classes is not None:
+            self._build_head(num_classes)
+        if num_classes is not None and num_classes > int(self.num_classes or 0):
+            raise ValueError(
+                f"supervised: num_classes is {self.num_classes}, but the training data has "
+                f"{num_classes} classes. Leave num_classes out, or make it {num_classes}."
+            )
+
+    def train(self, mode: bool = True) -> Supervised:
+        """Set the mode; a frozen backbone stays in eval mode."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Compute logits ``[B, K]`` of images ``[B, C, H, W]``."""
+        return self._logits(self.backbone(images))
+
+    def _logits(self, embedding: Tensor) -> Tensor:
+        if self.head is None:
+            raise ValueError("supervised: there is no head yet; set num_classes, or train first.")
+        logits: Tensor = self.head(embedding)
+        return logits
+
+    def training_loss(self, batch: Batch) -> StepOutput:
+        """Compute the cross-entropy, over all views of the batch."""
+        label = self._checked(batch["label"])
+        views, targets = zip(
+            *(self._mixed(view, label, batch) for view in batch["views"]), strict=True
+        )
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            embedding = forward_crops(self.backbone, views)  # [VB, D]
+        loss = multilabel_bce if self.multi_label else cross_entropy
+        value = loss(
+            self._logits(embedding), torch.cat(targets), label_smoothing=self.label_smoothing
+        )
+        return StepOutput(value, embedding=embedding)
+
+    def _checked(self, label: Tensor) -> Tensor:
+        if label.ndim == (2 if self.multi_label else 1):
+            return label
+        raise ValueError(
+            f"supervised: labels are {tuple(label.shape)}, but multi_label is {self.multi_label}. "
+            "Labels [B] go with multi_label: false, labels [B, K] with multi_label: true."
+        )
+
+    def _mixed(self, view: Tensor, label: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        if not (self.mix.mixup or self.mix.cutmix):
+            return view, label
+        mixed = self.mix(view, batch["index"], seed=self.seed, epoch=self.clock.epoch)
+        if self.multi_label:
+            return mixed.images, mixed_labels(label, mixed)
+        return mixed.images, mixed_classes(label, mixed, int(self.num_classes or 0))

@@ -1,0 +1,137 @@
+"""How spread out features are: measures that need no labels (torch only, float64 inside).
+
+All take features ``[N, D]`` and return a 0-d float64 tensor on the features' device (on the CPU
+where the device has no float64). They work through the rows in blocks, so memory is bounded by ``D
+x D``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+#: Rows converted to float64 at a time.
+BLOCK = 4096
+#: Singular values below this share of the features' norm are rounding, not signal.
+NOISE = 1e-7
+
+
+def feature_std(features: Tensor) -> Tensor:
+    """Standard deviation of L2-normalised features per dimension, averaged, times ``sqrt(D)``.
+
+    1 where directions are spread evenly over the sphere, 0 where all rows point the same way: the
+    collapse indicator of SimSiam (Chen & He, 2021, arXiv:2011.10566, section 4.1), scaled so that
+    it does not depend on the width. Rows are normalised here; the deviation is the population's.
+
+    Args:
+        features: ``[N, D]``, any scale.
+    """
+    rows = _normalised(_checked(features))
+    mean = sum(block.sum(0) for block in _blocks(rows)) / len(rows)
+    variance = sum((block - mean).square().sum(0) for block in _blocks(rows)) / len(rows)
+    return torch.as_tensor(variance).sqrt().mean() * features.shape[1] ** 0.5
+
+
+def effective_rank(features: Tensor, *, center: bool = True) -> Tensor:
+    """Effective rank (Roy & Vetterli, 2007): exp of the entropy of the singular values' shares.
+
+    Between 1 and ``min(N, D)``; 0 where nothing is left (all rows equal, centred). Rows are taken
+    as they come: nothing is normalised.
+
+    Args:
+        features: ``[N, D]``.
+        center: Subtract the mean row first (the default here; the paper's definition is of a matrix
+            as it is, ``center=False``). Uncentred, the mean of non-negative features dominates.
+    """
+    values = singular_values(features, center=center)
+    share = values / values.sum()
+    entropy = -torch.where(share > 0, share * share.log(), 0.0).sum()
+    return torch.where(values.sum() > 0, entropy.exp(), 0.0)
+
+
+def rankme(features: Tensor, *, epsilon: float = 1e-7) -> Tensor:
+    """RankMe (Garrido et al., 2023, arXiv:2210.02885, eq. 1-2), uncentred.
+
+    ``exp(-sum p log p)`` with ``p = s / sum(s) + epsilon`` over the ``min(N, D)`` singular values.
+
+    Args:
+        features: ``[N, D]``; the paper uses 25,600 rows, fewer bound the value by ``N``.
+        epsilon: The paper's constant.
+    """
+    values = singular_values(features, center=False)
+    share = values / values.sum().clamp_min(torch.finfo(values.dtype).tiny) + epsilon
+    return (-(share * share.log()).sum()).exp()
+
+
+def uniformity(features: Tensor, *, t: float = 2.0, block: int = 1024) -> Tensor:
+    """Uniformity (Wang & Isola, 2020, arXiv:2005.10242, section 4.1.2); lower is more uniform.
+
+    ``log mean over pairs i < j of exp(-t |x_i - x_j|^2)`` of L2-normalised rows: 0 where all rows
+    are equal, about ``-2 t`` where they spread evenly over a high-dimensional sphere. All pairs are
+    used, so time grows with ``N^2``.
+
+    Args:
+        features: ``[N, D]``, any scale; rows are normalised here.
+        t: Sharpness of the kernel.
+        block: Rows compared at a time.
+    """
+    rows = _normalised(_checked(features))
+    total = torch.zeros((), dtype=torch.float64, device=rows.device)
+    for start in range(0, len(rows), block):
+        part = rows[start : start + block].double()
+        kernel = _pair_kernel(part, part, t)
+        total += (kernel.sum() - kernel.diagonal().sum()) / 2
+        for other in range(start + block, len(rows), block):
+            total += _pair_kernel(part, rows[other : other + block].double(), t).sum()
+    return (total / (len(rows) * (len(rows) - 1) / 2)).log()
+
+
+def singular_values(features: Tensor, *, center: bool) -> Tensor:
+    """Singular values of ``[N, D]`` features, from the smaller Gram matrix in float64.
+
+    Values below ``1e-7`` of the (uncentred) Frobenius norm are set to zero: they are float32's
+    rounding.
+
+    Args:
+        features: ``[N, D]``.
+        center: Subtract the mean row first.
+    """
+    rows = _on_float64_device(_checked(features))
+    squared = torch.as_tensor(sum(block.square().sum() for block in _blocks(rows)))
+    mean = torch.as_tensor(sum(block.sum(0) for block in _blocks(rows))) / len(rows)
+    offset = mean if center else torch.zeros_like(mean)
+    if rows.shape[0] < rows.shape[1]:
+        whole = rows.double() - offset
+        gram = whole @ whole.T
+    else:
+        gram = torch.as_tensor(sum((b - offset).T @ (b - offset) for b in _blocks(rows)))
+    values = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt().flip(0)
+    return torch.where(values > NOISE * squared.sqrt(), values, 0.0)
+
+
+def _pair_kernel(a: Tensor, b: Tensor, t: float) -> Tensor:
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square().mul(-t).exp()
+
+
+def _checked(features: Tensor) -> Tensor:
+    if features.ndim != 2 or len(features) < 2 or not features.is_floating_point():
+        raise ValueError(
+            f"features must be a floating-point [N, D] with N >= 2, got {features.dtype} "
+            f"{tuple(features.shape)}. Pool or flatten each image's features to one vector first."
+        )
+    return features.detach()
+
+
+def _normalised(features: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(_on_float64_device(features).float(), dim=1)
+
+
+def _on_float64_device(features: Tensor) -> Tensor:
+    return features.cpu() if features.device.type == "mps" else features
+
+
+def _blocks(rows: Tensor) -> Iterator[Tensor]:
+    for start in range(0, len(rows), BLOCK):
+        yield rows[start : start + BLOCK].double()

@@ -1,0 +1,334 @@
+"""SSLModule: what every self-supervised method has in common, and nothing else.
+
+A method subclasses it, builds its modules in ``__init__`` and writes ``training_loss``. The base owns
+the loop's mechanics: steps, schedules, logging, the clock and the tick of everything that moves after
+an optimizer step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Literal, cast
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sslight import strategies
+from sslight.augment.draws import seed_of
+from sslight.backbones.protocol import as_backbone
+from sslight.distributed import mean_over_ranks, rank
+from sslight.optim import (
+    Recipe,
+    apply_freeze,
+    apply_schedules,
+    build_optimizer,
+    parameter_groups,
+)
+from sslight.schedules import Clock
+from sslight.train_steps import TrainStep, get_train_step
+from sslight.types import Batch, StepOutput
+from sslight.utils import say_once
+
+__all__ = ["Batch", "SSLModule", "StepOutput"]
+
+#: Hooks that the data path owns, and what a method overrides instead.
+_NOT_YOURS = {"on_after_batch_transfer": "prepare_batch(batch)"}
+
+
+class SSLModule(pl.LightningModule):
+    """Base of all methods.
+
+    Must be written by a subclass: ``__init__`` (calling ``super().__init__(backbone, optim)``) and
+    :meth:`training_loss`. May be overridden: :attr:`eval_backbone`, :meth:`before_epoch`,
+    :meth:`predict`, :meth:`param_groups`, :meth:`prepare_batch`, :meth:`on_data` and any hook of
+    Lightning (call ``super()`` in ``setup`` and ``optimizer_step``).
+
+    Args:
+        backbone: A backbone, or any ``nn.Module`` that maps images to vectors.
+        optim: The optimisation recipe; the default is SGD with a cosine schedule.
+    """
+
+    #: Keys of the batch that ``training_loss`` reads; the first batch is checked against them.
+    needs: ClassVar[tuple[str, ...]] = ("views",)
+    #: Whether accumulating micro-batches equals one large batch for this method's loss.
+    accumulation: ClassVar[Literal["exact", "approximate"]] = "exact"
+    #: The view preset used when the data module names none.
+    default_views: ClassVar[str] = "simclr"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse hooks that would be ignored silently."""
+        super().__init_subclass__(**kwargs)
+        for hook, instead in _NOT_YOURS.items():
+            if hook in vars(cls):
+                raise TypeError(
+                    f"{cls.__name__}.{hook} would never run: SSLDataModule owns that hook. "
+                    f"Override {instead} instead; it is called on the device, after augmentation."
+                )
+
+    def __init__(self, backbone: nn.Module, optim: Recipe | None = None) -> None:
+        super().__init__()
+        self.backbone = as_backbone(backbone)
+        self.recipe = optim or Recipe()
+        self.train_step: TrainStep = get_train_step("standard")
+        self.metrics = nn.ModuleDict()
+        self._seed: int | None = None
+        self._steps: tuple[int, int] | None = None  # total, per epoch
+        self._window: Tensor | None = None  # loss summed over an accumulation window
+        self._sharded = False
+
+    # ---------------------------------------------------------------- what a method writes
+
+    def training_loss(self, batch: Batch) -> StepOutput:
+        """Compute the loss of one (micro-)batch."""
+        raise NotImplementedError(f"{type(self).__name__} must write training_loss(batch).")
+
+    @property
+    def eval_backbone(self) -> nn.Module:
+        """The backbone that embed, probes, kNN, extract and export use."""
+        return self.backbone
+
+    def before_epoch(self, clock: Clock) -> None:
+        """Run before the first batch of each epoch; put results in persistent buffers."""
+
+    def on_data(self, num_images: int | None, num_classes: int | None) -> None:
+        """Receive facts of the training data, before weights are loaded; build what needs them."""
+
+    def prepare_batch(self, batch: Batch) -> Batch:
+        """Change a batch on the device, after augmentation and before ``training_loss``."""
+        return batch
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Group the trainable parameters for the optimizer; by default as the recipe says."""
+        return parameter_groups(self, self.recipe)
+
+    # ---------------------------------------------------------------- facts of the run
+
+    @property
+    def clock(self) -> Clock:
+        """Where training stands: ``step`` counts finished optimizer steps from 0."""
+        total, per_epoch = self._training_length()
+        return Clock(step=self.trainer.global_step, total=total, per_epoch=per_epoch)
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything drawn during training; the data module's unless set."""
+        if self._seed is not None:
+            return self._seed
+        return int(getattr(self._datamodule, "seed", 0))
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        self._seed = value
+
+    @property
+    def _datamodule(self) -> Any:
+        return getattr(self._trainer, "datamodule", None) if self._trainer is not None else None
+
+    def global_batch_size(self) -> int:
+        """Images per optimizer step, over all ranks and accumulated micro-batches."""
+        data = self._datamodule
+        if hasattr(data, "global_batch_size"):
+            return int(data.global_batch_size("train"))
+        micro = strategies.plain_batch_size(self.trainer)
+        return micro * self.trainer.world_size * self.trainer.accumulate_grad_batches
+
+    def _training_length(self) -> tuple[int, int]:
+        if self._steps is None:
+            trainer = self.trainer
+            total = trainer.estimated_stepping_batches
+            if math.isinf(total):
+                raise ValueError(
+                    "Schedules need the length of training: set Trainer(max_epochs=...) or "
+                    "max_steps, and give a loader that has a length."
+                )
+            per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+            self._steps = int(total), per_epoch
+        return self._steps
+
+    def shared_generator(self, tag: int = 0) -> torch.Generator:
+        """A CPU generator seeded from (seed, batches done, tag): the same draws on every rank."""
+        done = strategies.batches_done(self.trainer)
+        return torch.Generator().manual_seed(seed_of(self.seed, done, tag, 1))
+
+    def dataset_features(self, split: str = "train", rows: np.ndarray | None = None) -> Tensor:
+        """Embed a whole split in its clean view: ``[N, D]`` float32 on the CPU, dataset order.
+
+        The work is sharded over ranks and every rank receives all rows, or those of ``rows``.
+        """
+        from sslight.features.compute import dataset_features
+
+        if self._datamodule is None or not hasattr(self._datamodule, "eval_loader"):
+            raise ValueError(
+                "dataset_features needs an SSLDataModule: call Trainer().fit(method, datamodule)."
+            )
+        data = self._datamodule
+        return dataset_features(self.eval_backbone, data, split, device=self.device, rows=rows)
+
+    # ---------------------------------------------------------------- Lightning's hooks
+
+    def setup(self, stage: str) -> None:
+        """Hand the data's facts to the method, once, before weights are loaded."""
+        data = self._datamodule
+        self.on_data(getattr(data, "num_train_images", None), getattr(data, "num_classes", None))
+        self._ignore_large_buffers()
+        if self.trainer.accumulate_grad_batches > 1 and self.accumulation == "approximate":
+            say_once(
+                f"{type(self).__name__}: accumulating gradients is not the same as a larger batch "
+                "for this loss (it compares images with each other). For an exact large batch "
+                "use train_step: {name: gradcache, chunk: 64} and no accumulation."
+            )
+
+    def _ignore_large_buffers(self) -> None:
+        """Keep queues and banks, equal on all ranks by construction, out of DDP's broadcasts."""
+        names = [
+            f"{prefix}.{name}" if prefix else name
+            for prefix, module in self.named_modules()
+            for name in getattr(module, "large_buffers", ())
+        ]
+        if names:
+            nn.parallel.DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
+                self, names
+            )
+
+    def configure_model(self) -> None:
+        """Shard every child over the ranks when the strategy brings a device mesh (FSDP2)."""
+        if self.device_mesh is None or self._sharded:
+            return
+        from torch.distributed.fsdp import fully_shard
+
+        mesh = self.device_mesh["data_parallel"]
+        for child in self.children():
+            if any(True for _ in child.parameters()):
+                fully_shard(child, mesh=mesh)
+        self._sharded = True
+
+    def configure_optimizers(self) -> Optimizer:
+        """Build the one optimizer; learning rates follow pure functions of the clock."""
+        batch_size = self.global_batch_size()
+        optimizer = build_optimizer(self.param_groups(), self.recipe, batch_size=batch_size)
+        apply_schedules(optimizer, self.recipe, self.clock, batch_size=batch_size)
+        return optimizer
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor | None]:
+        """Run the train step on one micro-batch, seeded so that a resumed run draws the same."""
+        done = strategies.batches_done(self.trainer)
+        strategies.seed_device(seed_of(self.seed, done, rank(), 0), self.device)
+        if batch_idx == 0:
+            self._check_batch(batch)
+            self.before_epoch(self.clock)
+        output = self.train_step(self, self.prepare_batch(batch))
+        self._log_step(output)
+        embedding = None if output.embedding is None else output.embedding.detach()
+        return {"loss": output.loss, "embedding": embedding}
+
+    def _check_batch(self, batch: Batch) -> None:
+        missing = [key for key in self.needs if key not in batch]
+        if missing:
+            raise ValueError(
+                f"{type(self).__name__} needs {missing} in each batch, which holds {sorted(batch)}. "
+                f"Use data.views: {{name: {self.default_views}}}, or a dataset that yields them."
+            )
+
+    def _log_step(self, output: StepOutput) -> None:
+        """Log on logging steps only; the loss is the mean over the accumulation window and ranks."""
+        loss = output.loss.detach() / self.trainer.accumulate_grad_batches
+        self._window = loss if self._window is None else self._window + loss
+        if strategies.is_accumulating(self.trainer):
+            return
+        window, self._window = self._window, None
+        if not strategies.is_logging_step(self.trainer):
+            return
+        values = {"train/loss": window, **{f"train/{k}": v for k, v in output.logs.items()}}
+        values = {name: mean_over_ranks(value.detach().float()) for name, value in values.items()}
+        optimizer = cast(Optimizer, self.optimizers(use_pl_optimizer=False))
+        lr = optimizer.param_groups[0]["lr"]
+        step = torch.tensor(self.trainer.global_step + 1, dtype=torch.float64)
+        self.log_dict({**values, "train/lr": torch.tensor(lr, dtype=torch.float64), "step": step})
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Any,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Set the schedules' values, step, then tick every submodule that moves by itself."""
+        clock = self.clock
+        inner = getattr(optimizer, "optimizer", optimizer)
+        apply_schedules(inner, self.recipe, clock, batch_size=self.global_batch_size())
+
+        def closure() -> Any:
+            result = optimizer_closure() if optimizer_closure is not None else None
+            apply_freeze(inner, clock)
+            return result
+
+        super().optimizer_step(epoch, batch_idx, optimizer, closure)
+        for module in self._ticking():
+            module.after_step(clock)
+
+    def _ticking(self) -> Iterator[Any]:
+        """Submodules with ``after_step``, in registration order, none inside another one."""
+        ticked: list[str] = []
+        for name, module in self.named_modules():
+            inside = any(name.startswith(f"{outer}.") for outer in ticked)
+            if module is not self and not inside and hasattr(module, "after_step"):
+                ticked.append(name)
+                yield module
+
+    # ---------------------------------------------------------------- evaluation
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the method has ``predict(images) -> logits``."""
+        return callable(getattr(self, "predict", None))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Feed ``self.metrics`` where the method predicts; give embeddings where a probe wants them."""
+        images = batch["views"][0]
+        label = batch.get("label")
+        if self.predicts and self.metrics and label is not None and len(images):
+            self._update_metrics(self.predict(images), label)  # type: ignore[operator]
+        embedding = self.eval_backbone(images) if self._probed and len(images) else None
+        return {"embedding": embedding, "label": label, "index": batch.get("index")}
+
+    def _update_metrics(self, logits: Tensor, label: Tensor) -> None:
+        known = (label >= 0) if label.ndim == 1 else (label >= 0).any(dim=1)
+        for metric in self.metrics.values():
+            cast(Any, metric).update(logits[known], label[known])
+
+    @property
+    def _probed(self) -> bool:
+        callbacks = getattr(self.trainer, "callbacks", [])
+        return any(getattr(callback, "needs_embeddings", False) for callback in callbacks)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics under the number of finished optimizer steps."""
+        self.log("step", torch.tensor(self.trainer.global_step, dtype=torch.float64))
+        for name, metric in self.metrics.items():
+            seen = torch.tensor(float(cast(Any, metric).update_called), device=self.device)
+            if mean_over_ranks(seen) > 0:  # every rank decides alike: computing is collective
+                self.log(f"val/{name}", cast(Any, metric).compute())
+            cast(Any, metric).reset()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Evaluate as in validation (``Trainer.test``)."""
+        return self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of ``Trainer.test``."""
+        self.on_validation_epoch_end()
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Give logits where the method predicts, embeddings otherwise (``Trainer.predict``)."""
+        images = batch["views"][0]
+        if self.predicts:
+            return self.predict(images)  # type: ignore[operator,no-any-return]
+        return cast(Tensor, self.eval_backbone(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed images ``[B, C, H, W]`` with :attr:`eval_backbone` into ``[B, D]``."""
+        return cast(Tensor, self.eval_backbone(images))

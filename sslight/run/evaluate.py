@@ -1,0 +1,85 @@
+"""``sslight eval``: protocols on the features of a run, made first where they are missing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from sslight import config as configs
+from sslight.data.datamodule import SSLDataModule
+from sslight.eval.base import Result, Subject
+from sslight.run import assemble
+from sslight.run.extract import Weights, prepare
+
+log = logging.getLogger("sslight")
+
+#: What is run where neither the config nor the command names a protocol.
+_DEFAULT: dict[str, Any] = {"knn": {}}
+
+
+def evaluate(
+    config: str | Path | Mapping[str, Any],
+    protocols: Sequence[str] = (),
+    overrides: Iterable[str] = (),
+    *,
+    weights: Weights | None = None,
+    data: SSLDataModule | None = None,
+    trust: Sequence[str] = (),
+) -> list[Result]:
+    """Run evaluation protocols and keep their results as ``eval/<protocol>.json`` in the run.
+
+    Args:
+        config: Path or shipped name of a config, a mapping, or the folder of a feature store.
+        protocols: Which ones; empty for those under ``eval`` in the config, or ``knn``.
+        overrides: ``key=value`` strings.
+        weights: Which of a run's weights; None for ``extract.weights``.
+        data: A data module in place of the config's ``data``.
+        trust: Packages whose classes the config may name.
+    """
+    if isinstance(config, (str, Path)) and (Path(config) / "manifest.json").is_file():
+        store = Path(config)
+        return _run(Subject(store), _wanted({}, protocols), store, trust)
+    composed = assemble.composed(config, overrides)
+    checked = configs.checked(composed, "extract" if data is None else "objects", trust)
+    work = prepare(checked, composed.name, weights, data, trust)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    subject = Subject(
+        work.folder,
+        backbone=work.backbone.to(device),
+        datamodule=work.data,
+        options=work.options,
+        device=device,
+        meta={"source": work.source},
+    )
+    wanted = _wanted(checked.get("eval") or {}, protocols)
+    return _run(subject, wanted, assemble.run_folder(checked, composed.name), trust)
+
+
+def _wanted(nodes: Mapping[str, Any], protocols: Sequence[str]) -> dict[str, Any]:
+    if not protocols:
+        return dict(nodes) or _DEFAULT
+    return {name: nodes.get(name, {}) for name in protocols}
+
+
+def _run(
+    subject: Subject, nodes: Mapping[str, Any], folder: Path, trust: Sequence[str]
+) -> list[Result]:
+    built = configs.build_members("eval", nodes, trust, key="eval")
+    results = []
+    for label, protocol in built.items():
+        result: Result = protocol.evaluate(subject)
+        result.save(folder / "eval" / f"{label}.json")
+        _to_tensorboard(folder, label, result)
+        results.append(result)
+    return results
+
+
+def _to_tensorboard(folder: Path, label: str, result: Result) -> None:
+    with SummaryWriter(str(folder / "tensorboard")) as writer:
+        for name, value in result.metrics.items():
+            writer.add_scalar(f"eval/{label}/{name}", value)

@@ -1,0 +1,166 @@
+"""``sslight extract``: features of every split, from a run, a checkpoint or a named backbone."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from sslight import config as configs
+from sslight.checkpoints import init_backbone, load_backbone
+from sslight.data.datamodule import SSLDataModule
+from sslight.features import FeatureStore, load_features
+from sslight.features.extract import ExtractOptions, extract_features
+from sslight.run import assemble
+from sslight.run.progress import RowProgress
+
+log = logging.getLogger("sslight")
+
+Weights = Literal["main", "ema", "student"]
+
+
+@dataclass
+class Extraction:
+    """What features are made of and where they go.
+
+    Attributes:
+        backbone: The network, in eval mode.
+        source: Where its weights came from, in words.
+        data: The images.
+        options: How to extract.
+        folder: The feature store.
+    """
+
+    backbone: nn.Module
+    source: str
+    data: SSLDataModule
+    options: ExtractOptions
+    folder: Path
+
+
+def extract(
+    config: str | Path | Mapping[str, Any],
+    overrides: Iterable[str] = (),
+    *,
+    weights: Weights | None = None,
+    data: SSLDataModule | None = None,
+    trust: Sequence[str] = (),
+) -> FeatureStore | None:
+    """Write the features of every split asked for into the run's feature store.
+
+    The backbone is ``extract.checkpoint`` if set, else the run's, else what ``init`` names. An
+    interrupted extraction continues; finished rows are not computed again.
+
+    Args:
+        config: Path or shipped name of a config, or a mapping.
+        overrides: ``key=value`` strings.
+        weights: Which of a run's weights; None for ``extract.weights``.
+        data: A data module in place of the config's ``data``.
+        trust: Packages whose classes the config may name.
+
+    Returns:
+        The store; None on a machine that wrote only a shard.
+    """
+    composed = assemble.composed(config, overrides)
+    checked = configs.checked(composed, "extract" if data is None else "objects", trust)
+    work = prepare(checked, composed.name, weights, data, trust)
+    fabric = _fabric(checked.get("trainer") or {})
+    work.backbone.to(fabric.device)
+    with _autocast(fabric, checked.get("trainer") or {}), RowProgress(fabric.is_global_zero) as bar:
+        extract_features(
+            work.backbone,
+            work.data,
+            work.options,
+            work.folder,
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
+            device=fabric.device,
+            meta={"source": work.source},
+            progress=bar,
+        )
+    if not work.options.shared and fabric.world_size > 1:
+        return None
+    log.info("Features of %s are in %s.", work.source, work.folder)
+    return load_features(work.folder)
+
+
+def prepare(
+    checked: Mapping[str, Any],
+    name: str,
+    weights: Weights | None,
+    data: SSLDataModule | None,
+    trust: Sequence[str],
+) -> Extraction:
+    """Find the backbone, and build the data and the options."""
+    options: ExtractOptions = configs.make(
+        ExtractOptions, checked.get("extract"), trust, key="extract"
+    )
+    if weights is not None:
+        options = dataclasses.replace(options, weights=weights)
+    run_dir = assemble.run_folder(checked, name)
+    backbone, source = _backbone(checked, run_dir, options, trust)
+    suffix = "" if options.weights == "main" else f"_{options.weights}"
+    return Extraction(
+        backbone=backbone.eval(),
+        source=source,
+        data=data or assemble.build_data(checked, trust),
+        options=options,
+        folder=Path(options.out or run_dir / f"features{suffix}"),
+    )
+
+
+def _backbone(
+    checked: Mapping[str, Any], run_dir: Path, options: ExtractOptions, trust: Sequence[str]
+) -> tuple[nn.Module, str]:
+    network = assemble.build_backbone(checked, trust)
+    init = checked.get("init")
+    found = options.checkpoint or (run_dir if _has_weights(run_dir) else None)
+    if found is not None:
+        if init and options.checkpoint is None:
+            log.info("init: %s is ignored: %s holds a trained backbone.", init, run_dir)
+        loaded = load_backbone(found, weights=options.weights, backbone=network)
+        return loaded.backbone, str(found)
+    if init:
+        log.info("%s", init_backbone(network, init))
+        return network, f"{checked['backbone']['name']} (init: {init})"
+    if not any(True for _ in network.parameters()):
+        return network, str(checked["backbone"]["name"])
+    raise ValueError(
+        f"There is no trained backbone in {run_dir}, and features of random weights are seldom "
+        "wanted. Train first (`sslight fit` with the same config), name weights with "
+        "extract.checkpoint=PATH or init=PATH, or write init=random."
+    )
+
+
+def _has_weights(run_dir: Path) -> bool:
+    return (run_dir / "backbone.safetensors").exists() or any(
+        (run_dir / "checkpoints").glob("*.ckpt")
+    )
+
+
+def _fabric(trainer: Mapping[str, Any]) -> Any:
+    """Start as many processes as the config's trainer has, without a training loop."""
+    from lightning_fabric import Fabric
+
+    given = {key: trainer[key] for key in ("accelerator", "devices", "num_nodes") if key in trainer}
+    given.setdefault("devices", 1 if not torch.cuda.is_available() else "auto")
+    ranks = given["devices"]
+    several = ranks not in (1, "1", [0]) or int(given.get("num_nodes", 1)) > 1
+    fabric = Fabric(**given, strategy="ddp" if several else "auto")
+    fabric.launch()
+    return fabric
+
+
+def _autocast(fabric: Any, trainer: Mapping[str, Any]) -> AbstractContextManager[Any]:
+    """Compute in the training's mixed precision; features are stored in ``extract.dtype``."""
+    precision = str(trainer.get("precision", "32-true"))
+    dtype = {"bf16": torch.bfloat16, "16": torch.float16}.get(precision.removesuffix("-mixed"))
+    mixed = precision.endswith("-mixed") and dtype is not None
+    return torch.autocast(fabric.device.type, dtype=dtype, enabled=mixed)

@@ -1,0 +1,238 @@
+"""``sslight fit``: train, from wherever the run stands."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
+
+from sslight import config as configs
+from sslight import resume
+from sslight.callbacks.checkpoint import Checkpoint, checkpoints
+from sslight.checkpoints import init_backbone, load_backbone, method_record, save_backbone
+from sslight.data.datamodule import SSLDataModule
+from sslight.loggers import JsonlLogger, write_log_file
+from sslight.module import SSLModule
+from sslight.run import assemble
+from sslight.run.trainer import build_trainer
+from sslight.utils import write_atomically
+
+log = logging.getLogger("sslight")
+
+
+@dataclass(repr=False)
+class FitResult:
+    """What a run leaves behind.
+
+    Attributes:
+        method: The trained method.
+        data: Its data module.
+        trainer: The Trainer, with ``callback_metrics``.
+        run_dir: Folder with config, checkpoints, logs and ``backbone.safetensors``.
+    """
+
+    method: SSLModule
+    data: SSLDataModule
+    trainer: pl.Trainer
+    run_dir: Path
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The last value of each logged metric."""
+        return {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+
+    def __repr__(self) -> str:
+        return f"FitResult(run_dir={str(self.run_dir)!r}, metrics={self.metrics})"
+
+
+def fit(
+    config: str | Path | Mapping[str, Any],
+    overrides: Iterable[str] = (),
+    *,
+    method: SSLModule | None = None,
+    data: SSLDataModule | None = None,
+    callbacks: Sequence[Callback] = (),
+    logger: Logger | Sequence[Logger] | None = None,
+    trust: Sequence[str] = (),
+    accept: Sequence[str] = (),
+) -> FitResult:
+    """Train a method, or go on with a run that was stopped.
+
+    Args:
+        config: Path or shipped name of a config, or a mapping.
+        overrides: ``key=value`` strings.
+        method: A method object in place of the config's ``method``, ``backbone`` and ``optim``.
+        data: A data module in place of the config's ``data``.
+        callbacks: Callbacks beside the config's (VISSL's hooks).
+        logger: Loggers in place of TensorBoard; metrics.jsonl is always written.
+        trust: Packages whose classes the config may name.
+        accept: Config keys whose change since the run began is accepted.
+
+    Returns:
+        The objects of the finished run.
+
+    Raises:
+        ConfigError: Problems of the config, all at once.
+        ResumeError: The run folder and the command contradict each other.
+    """
+    composed = assemble.composed(config, overrides)
+    # With objects in place of sections, those sections may be absent.
+    command = "fit" if method is None and data is None else "objects"
+    checked = configs.checked(composed, command, trust)
+    run_dir = assemble.run_folder(checked, composed.name)
+    start = resume.decide(run_dir, checked.get("resume", "auto"))
+    try:
+        with write_log_file(run_dir):
+            walk = _Walk(composed, checked, run_dir, start.checkpoint, trust, accept)
+            return walk.run(method, data, callbacks, logger)
+    finally:
+        resume.release(start)
+
+
+class _Walk:
+    """One walk through fit, its steps in order."""
+
+    def __init__(
+        self,
+        composed: configs.Config,
+        checked: Mapping[str, Any],
+        run_dir: Path,
+        checkpoint: Path | None,
+        trust: Sequence[str],
+        accept: Sequence[str],
+    ) -> None:
+        self.composed, self.config = composed, checked
+        self.run_dir, self.checkpoint = run_dir, checkpoint
+        self.trust, self.accept = trust, accept
+        self.stored = resume.read_identity(checkpoint) if checkpoint else {}
+
+    def run(
+        self,
+        method: SSLModule | None,
+        data: SSLDataModule | None,
+        callbacks: Sequence[Callback],
+        loggers: Logger | Sequence[Logger] | None,
+    ) -> FitResult:
+        """Check against the run, build, train what is left, write what the run is for."""
+        self._refuse_other_config()
+        self.data = data or assemble.build_data(self.config, self.trust)
+        self._refuse_other_images()
+        self._write_config()
+        self.method = method or assemble.build_method(self.config, self.trust)
+        self._init_weights()
+        self.callbacks = [*assemble.build_callbacks(self.composed, self.config, self.trust)]
+        self.callbacks += callbacks
+        self.trainer = build_trainer(
+            self.config.get("trainer") or {},
+            self.run_dir,
+            self.callbacks,
+            loggers,
+            trust=self.trust,
+            start_step=int(self.stored.get("step", 0)),
+        )
+        self._tell_checkpoints()
+        return self._go()
+
+    def _refuse_other_config(self) -> None:
+        if self.checkpoint:
+            found = resume.differences(self.stored, self.config, self.accept)
+            resume.refuse(self.run_dir, found)
+
+    def _refuse_other_images(self) -> None:
+        splits = [name for name in ("train", "test") if name in self.data.split_names]
+        self.fingerprints = {name: self.data.source(name).fingerprint() for name in splits}
+        found = resume.index_differences(self.stored, self.fingerprints, self.accept)
+        resume.refuse(self.run_dir, found)
+
+    def _write_config(self) -> None:
+        """Write the composed, unresolved config; an older, different one is kept beside it."""
+        if not resume.is_first_process():
+            return
+        path = self.run_dir / "config.yaml"
+        before = path.read_bytes() if path.exists() else None
+        configs.save(self.composed, path)
+        if before is not None and before != path.read_bytes():
+            step = self.stored.get("step", 0)
+            write_atomically(path.with_name(f"config.until_step_{step}.yaml"), before)
+
+    def _init_weights(self) -> None:
+        init = self.config.get("init")
+        if not init or init == "random":
+            return
+        if self.checkpoint:
+            log.info("init: %s is ignored: the run goes on from %s.", init, self.checkpoint)
+        else:
+            log.info("%s", init_backbone(self.method.backbone, init))
+
+    def _tell_checkpoints(self) -> None:
+        """Let checkpoints say what the run is made from and how to go on with it."""
+        identity = resume.identity(self.config, self.fingerprints)
+        record = method_record(self.method, self.data.clean_view())
+        for callback in self.callbacks:
+            if isinstance(callback, Checkpoint):
+                callback.extra = {**record, **identity}
+                callback.how_to_continue = f"To continue: {_command()}"
+
+    def _go(self) -> FitResult:
+        result = FitResult(self.method, self.data, self.trainer, self.run_dir)
+        if "train" not in self.data.split_names:
+            log.info("There is no data.train: one validation, no training (see `sslight eval`).")
+            self.trainer.validate(self.method, datamodule=self.data)
+            return result
+        self._say_where_it_starts()
+        self.trainer.fit(self.method, datamodule=self.data, ckpt_path=self.checkpoint)
+        if self.trainer.is_global_zero:
+            self._finish()
+        return result
+
+    def _say_where_it_starts(self) -> None:
+        if self.checkpoint is None:
+            log.info("Starting a run in %s.", self.run_dir)
+            return
+        step, finished = int(self.stored["step"]), (self.run_dir / "finished.json").exists()
+        how = "is finished" if finished else "goes on"
+        log.info("The run in %s %s (after step %d, %s).", self.run_dir, how, step, self.checkpoint)
+        self._warn_of_threads()
+        for sink in self.trainer.loggers:
+            if isinstance(sink, JsonlLogger) and resume.is_first_process():
+                sink.truncate_after(step)
+
+    def _warn_of_threads(self) -> None:
+        before, now = self.stored.get("threads"), resume.identity({}, {})["threads"]
+        if before != now:
+            log.warning(
+                "The run used %s threads and this process uses %s. Sums may round differently, so "
+                "the result need not be bit for bit that of a straight run (OMP_NUM_THREADS=%s).",
+                before,
+                now,
+                before,
+            )
+
+    def _finish(self) -> None:
+        step = self.trainer.global_step
+        backbone = self.method.eval_backbone
+        if any(hasattr(parameter, "full_tensor") for parameter in backbone.parameters()):
+            # Sharded weights are whole in the last checkpoint.
+            backbone = load_backbone(checkpoints(self.run_dir / "checkpoints")[-1]).backbone
+        meta = {"method": self.config.get("method"), "step": step}
+        target = self.run_dir / "backbone.safetensors"
+        save_backbone(backbone, target, meta, view=self.data.clean_view())
+        finished = json.dumps({"step": step, "epoch": self.trainer.current_epoch})
+        write_atomically(self.run_dir / "finished.json", f"{finished}\n".encode())
+        log.info("Finished after step %d. The backbone is in %s.", step, target)
+
+
+def _command() -> str:
+    """Return the command line of this process, as a person would type it."""
+    program, *rest = sys.argv
+    name = "python -m sslight" if program.endswith("__main__.py") else Path(program).name
+    return shlex.join([*name.split(), *rest])

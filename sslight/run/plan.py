@@ -1,0 +1,94 @@
+"""``sslight check``: what a config would do, without reading a pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sslight import config as configs
+from sslight.data.sampler import check_batch_size
+from sslight.run import assemble
+
+#: float32 parameter, gradient and one or two optimizer tensors.
+_BYTES_PER_PARAMETER = {"adam": 16, "adamw": 16, "sgd": 12, "lars": 12}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would be: label and value, in the order of the walk."""
+
+    lines: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        width = max(len(label) for label, _ in self.lines)
+        return "\n".join(f"{label:<{width}}  {value}" for label, value in self.lines)
+
+
+def plan(
+    config: str | Path | Mapping[str, Any],
+    overrides: Iterable[str] = (),
+    *,
+    trust: Sequence[str] = (),
+) -> Plan:
+    """Say what ``fit`` would do: the index is opened, the model stays on the meta device."""
+    composed = assemble.composed(config, overrides)
+    checked = configs.checked(composed, "fit", trust)
+    with torch.device("meta"):
+        method = assemble.build_method(checked, trust)
+    data = assemble.build_data(checked, trust)
+    lines = [("run folder", str(assemble.run_folder(checked, composed.name)))]
+    lines += _data_lines(data)
+    lines += _model_lines(method, checked)
+    if "train" in data.split_names:
+        lines += _length_lines(method, data, checked.get("trainer") or {})
+    return Plan(tuple(lines))
+
+
+def _data_lines(data: Any) -> list[tuple[str, str]]:
+    lines = []
+    for split in data.split_names:
+        source = data.source(split)
+        labels = "no labels" if source.labels is None else f"{len(source.classes or [])} classes"
+        lines.append((f"data.{split}", f"{len(source):,} images, {labels}"))
+    views = ", ".join(f"{spec.count} x {spec.size} px" for spec in data.maker.specs)
+    return [*lines, ("views", views)]
+
+
+def _model_lines(method: Any, checked: Mapping[str, Any]) -> list[tuple[str, str]]:
+    total = sum(p.numel() for p in method.parameters())
+    trainable = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    backbone = sum(p.numel() for p in method.backbone.parameters())
+    optimizer = str(method.recipe.optimizer).lower()
+    memory = trainable * _BYTES_PER_PARAMETER.get(optimizer, 16) + (total - trainable) * 4
+    name = f"{checked['method']['name']} on {checked['backbone']['name']}"
+    return [
+        ("method", name),
+        ("parameters", f"{total / 1e6:.1f} M, {trainable / 1e6:.1f} M trained, "
+                       f"{backbone / 1e6:.1f} M of the backbone"),
+        ("embedding", f"{method.backbone.embed_dim} wide"),
+        ("weights in memory", f"{memory / 2**20:.0f} MiB with gradients and optimizer state, "
+                              "activations not counted"),
+    ]  # fmt: skip
+
+
+def _length_lines(method: Any, data: Any, trainer: Mapping[str, Any]) -> list[tuple[str, str]]:
+    accumulate = int(trainer.get("accumulate_grad_batches", 1))
+    devices = trainer.get("devices", 1)
+    ranks = devices if isinstance(devices, int) and devices > 0 else 1
+    ranks *= int(trainer.get("num_nodes", 1))
+    check_batch_size(data.num_images("train"), data.batch_size, ranks, accumulate)
+    per_epoch = data.num_images("train") // data.batch_size
+    epochs = trainer.get("max_epochs")
+    steps = int(trainer.get("max_steps", -1))
+    total = steps if steps > 0 else per_epoch * (1000 if epochs is None else int(epochs))
+    micro = data.batch_size // (ranks * accumulate)
+    scaled = method.recipe.scaled_lr(data.batch_size)
+    return [
+        ("batch", f"{data.batch_size} images a step = {ranks} devices x {accumulate} x {micro}"),
+        ("length", f"{per_epoch} steps an epoch, {total} steps in all"),
+        ("learning rate", f"{scaled}"),
+    ]

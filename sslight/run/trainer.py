@@ -1,0 +1,70 @@
+"""The Trainer of a config: Lightning's arguments, our plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.plugins.environments import SLURMEnvironment
+
+from sslight import config as configs
+from sslight.loggers import JsonlLogger
+from sslight.strategies import AtomicCheckpointIO, SyncBatchNormPlugin
+
+#: What sslight decides: its own loaders, progress and checkpoints.
+_FIXED = {
+    "use_distributed_sampler": False,
+    "num_sanity_val_steps": 0,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+
+
+def build_trainer(
+    node: Mapping[str, Any],
+    run_dir: Path,
+    callbacks: Sequence[Callback] = (),
+    logger: Logger | Sequence[Logger] | None = None,
+    *,
+    trust: Sequence[str] = (),
+    start_step: int = 0,
+) -> pl.Trainer:
+    """Build the Trainer.
+
+    Args:
+        node: The ``trainer`` node of a config.
+        run_dir: Folder of the run.
+        callbacks: All callbacks.
+        logger: Loggers in place of what the config names (TensorBoard by default); metrics.jsonl is
+            always written.
+        trust: Packages whose classes the config may name.
+        start_step: The step the run goes on from; later events are cut from TensorBoard.
+    """
+    options = configs.trainer_arguments(node, trust)
+    sync = options.pop("sync_batchnorm", False)
+    named = options.pop("logger", None)
+    chosen = logger if logger is not None else named
+    if chosen is None or chosen is True:
+        purge = start_step + 1 if start_step else None
+        chosen = TensorBoardLogger(run_dir, name="", version="tensorboard", purge_step=purge)
+    several = [chosen] if isinstance(chosen, Logger) else list(chosen or [])
+    return pl.Trainer(
+        **{**options, **_FIXED},
+        default_root_dir=run_dir,
+        callbacks=list(callbacks),
+        logger=[*several, JsonlLogger(run_dir)],
+        plugins=_plugins(sync),
+    )
+
+
+def _plugins(sync_batchnorm: bool | int) -> list[Any]:
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if sync_batchnorm:
+        plugins.append(SyncBatchNormPlugin(None if sync_batchnorm is True else sync_batchnorm))
+    if SLURMEnvironment.detect():
+        plugins.append(SLURMEnvironment(auto_requeue=False))
+    return plugins

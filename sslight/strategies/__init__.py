@@ -1,0 +1,35 @@
+"""Everything that touches Lightning's inside, in one place.
+
+Lightning's private names appear here and nowhere else; ``tests/unit/strategies/test_loop.py`` names
+the versions they were seen in.
+"""
+
+from sslight.strategies.build import STRATEGIES
+from sslight.strategies.checkpoint_io import AtomicCheckpointIO
+from sslight.strategies.loop import (
+    batches_done,
+    is_accumulating,
+    is_logging_step,
+    loader_position,
+    plain_batch_size,
+    rewind_fetched_batch,
+    seed_device,
+)
+from sslight.strategies.reduction import ManualReductionStrategy
+from sslight.strategies.signals import StopSignal
+from sslight.strategies.sync_batchnorm import SyncBatchNormPlugin
+
+__all__ = [
+    "STRATEGIES",
+    "AtomicCheckpointIO",
+    "ManualReductionStrategy",
+    "StopSignal",
+    "SyncBatchNormPlugin",
+    "batches_done",
+    "is_accumulating",
+    "is_logging_step",
+    "loader_position",
+    "plain_batch_size",
+    "rewind_fetched_batch",
+    "seed_device",
+]

@@ -1,0 +1,78 @@
+"""The strategies that ``trainer.strategy`` names, with their arguments spelt out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+
+from sslight.strategies.reduction import ManualReductionStrategy
+
+
+def ddp(
+    bucket_cap_mb: int = 25,
+    static_graph: bool = False,
+    find_unused_parameters: bool = False,
+    gradient_as_bucket_view: bool = True,
+    process_group_backend: str | None = None,
+) -> Strategy:
+    """Distributed data parallel: gradients are averaged while the backward runs.
+
+    Args:
+        bucket_cap_mb: Size of the buckets that are reduced at once.
+        static_graph: Promise that every step uses the same parameters in the same order.
+        find_unused_parameters: Search for parameters that a step did not use.
+        gradient_as_bucket_view: Keep gradients in the buckets, saving a copy of them.
+        process_group_backend: ``nccl``, ``gloo``, ...; None chooses by the device.
+    """
+    return DDPStrategy(
+        bucket_cap_mb=bucket_cap_mb,
+        static_graph=static_graph,
+        find_unused_parameters=find_unused_parameters,
+        gradient_as_bucket_view=gradient_as_bucket_view,
+        process_group_backend=process_group_backend,
+    )
+
+
+def manual(bucket_cap_mb: int = 25, process_group_backend: str | None = None) -> Strategy:
+    """Average gradients by hand after the backward, without DDP's wrapper.
+
+    Args:
+        bucket_cap_mb: Size of the flat buffers that are reduced at once.
+        process_group_backend: ``nccl``, ``gloo``, ...; None chooses by the device.
+    """
+    return ManualReductionStrategy(bucket_cap_mb, process_group_backend=process_group_backend)
+
+
+class ShardedStrategy(ModelParallelStrategy):
+    """FSDP2 over all ranks; checkpoints are one file that any number of ranks can read."""
+
+    def __init__(self, process_group_backend: str | None = None) -> None:
+        super().__init__(
+            tensor_parallel_size=1,
+            save_distributed_checkpoint=False,
+            process_group_backend=process_group_backend,
+        )
+
+    def setup_environment(self) -> None:
+        """Shard over every process, whatever their number."""
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
+
+
+def model_parallel(process_group_backend: str | None = None) -> Strategy:
+    """Shard parameters, gradients and optimizer state over all ranks (FSDP2).
+
+    Args:
+        process_group_backend: ``nccl``, ``gloo``, ...; None chooses by the device.
+    """
+    return ShardedStrategy(process_group_backend)
+
+
+#: Names of our own; Lightning's public strategies can be named too.
+STRATEGIES: dict[str, Callable[..., Any]] = {
+    "ddp": ddp,
+    "manual": manual,
+    "model_parallel": model_parallel,
+}
