@@ -64,9 +64,10 @@ def _complain(error: Exception, *, debug: bool) -> int:
 
 def _is_usage(error: Exception) -> bool:
     from sslight.config.errors import ConfigError
+    from sslight.errors import RefusedRun
     from sslight.registry.families import UnknownNameError
 
-    return isinstance(error, UsageError | ConfigError | UnknownNameError)
+    return isinstance(error, UsageError | ConfigError | UnknownNameError | RefusedRun)
 
 
 # -------------------------------------------------------------------- commands

@@ -7,6 +7,7 @@ x D``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -29,9 +30,9 @@ def feature_std(features: Tensor) -> Tensor:
         features: ``[N, D]``, any scale.
     """
     rows = _normalised(_checked(features))
-    mean = sum(block.sum(0) for block in _blocks(rows)) / len(rows)
-    variance = sum((block - mean).square().sum(0) for block in _blocks(rows)) / len(rows)
-    return torch.as_tensor(variance).sqrt().mean() * features.shape[1] ** 0.5
+    mean = _sum(block.sum(0) for block in _blocks(rows)) / len(rows)
+    variance = _sum((block - mean).square().sum(0) for block in _blocks(rows)) / len(rows)
+    return variance.sqrt().mean() * math.sqrt(features.shape[1])
 
 
 def effective_rank(features: Tensor, *, center: bool = True) -> Tensor:
@@ -99,14 +100,14 @@ def singular_values(features: Tensor, *, center: bool) -> Tensor:
         center: Subtract the mean row first.
     """
     rows = _on_float64_device(_checked(features))
-    squared = torch.as_tensor(sum(block.square().sum() for block in _blocks(rows)))
-    mean = torch.as_tensor(sum(block.sum(0) for block in _blocks(rows))) / len(rows)
+    squared = _sum(block.square().sum() for block in _blocks(rows))
+    mean = _sum(block.sum(0) for block in _blocks(rows)) / len(rows)
     offset = mean if center else torch.zeros_like(mean)
     if rows.shape[0] < rows.shape[1]:
         whole = rows.double() - offset
         gram = whole @ whole.T
     else:
-        gram = torch.as_tensor(sum((b - offset).T @ (b - offset) for b in _blocks(rows)))
+        gram = _sum((b - offset).T @ (b - offset) for b in _blocks(rows))
     values = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt().flip(0)
     return torch.where(values > NOISE * squared.sqrt(), values, 0.0)
 
@@ -130,6 +131,13 @@ def _normalised(features: Tensor) -> Tensor:
 
 def _on_float64_device(features: Tensor) -> Tensor:
     return features.cpu() if features.device.type == "mps" else features
+
+
+def _sum(parts: Iterator[Tensor]) -> Tensor:
+    total = next(parts)
+    for part in parts:
+        total = total + part
+    return total
 
 
 def _blocks(rows: Tensor) -> Iterator[Tensor]:

@@ -69,6 +69,8 @@ class SSLModule(pl.LightningModule):
                     f"Override {instead} instead; it is called on the device, after augmentation."
                 )
 
+    backbone: Any  # a Backbone: embed_dim, forward, and tokens where it has them
+
     def __init__(self, backbone: nn.Module, optim: Recipe | None = None) -> None:
         super().__init__()
         self.backbone = as_backbone(backbone)
@@ -89,7 +91,7 @@ class SSLModule(pl.LightningModule):
     @property
     def eval_backbone(self) -> nn.Module:
         """The backbone that embed, probes, kNN, extract and export use."""
-        return self.backbone
+        return cast(nn.Module, self.backbone)
 
     def before_epoch(self, clock: Clock) -> None:
         """Run before the first batch of each epoch; put results in persistent buffers."""
@@ -244,10 +246,9 @@ class SSLModule(pl.LightningModule):
             return
         values = {"train/loss": window, **{f"train/{k}": v for k, v in output.logs.items()}}
         values = {name: mean_over_ranks(value.detach().float()) for name, value in values.items()}
-        optimizer = cast(Optimizer, self.optimizers(use_pl_optimizer=False))
-        lr = optimizer.param_groups[0]["lr"]
-        step = torch.tensor(self.trainer.global_step + 1, dtype=torch.float64)
-        self.log_dict({**values, "train/lr": torch.tensor(lr, dtype=torch.float64), "step": step})
+        lr = self.recipe.scaled_lr(self.global_batch_size())(self.clock)
+        values["train/lr"] = torch.tensor(lr, dtype=torch.float64)
+        self.log_dict({**values, "step": _step(self.trainer.global_step + 1)})
 
     def optimizer_step(
         self,
@@ -279,6 +280,10 @@ class SSLModule(pl.LightningModule):
                 ticked.append(name)
                 yield module
 
+    def on_train_epoch_end(self) -> None:
+        """Give what callbacks log here the number of finished optimizer steps."""
+        self.log("step", _step(self.trainer.global_step))
+
     # ---------------------------------------------------------------- evaluation
 
     @property
@@ -307,7 +312,7 @@ class SSLModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics under the number of finished optimizer steps."""
-        self.log("step", torch.tensor(self.trainer.global_step, dtype=torch.float64))
+        self.log("step", _step(self.trainer.global_step))
         for name, metric in self.metrics.items():
             seen = torch.tensor(float(cast(Any, metric).update_called), device=self.device)
             if mean_over_ranks(seen) > 0:  # every rank decides alike: computing is collective
@@ -332,3 +337,8 @@ class SSLModule(pl.LightningModule):
     def forward(self, images: Tensor) -> Tensor:
         """Embed images ``[B, C, H, W]`` with :attr:`eval_backbone` into ``[B, D]``."""
         return cast(Tensor, self.eval_backbone(images))
+
+
+def _step(finished: int) -> Tensor:
+    """Return a step for the loggers; Lightning takes a metric of that name as the row's step."""
+    return torch.tensor(finished, dtype=torch.float64)

@@ -13,6 +13,7 @@ from typing import IO, Any, Literal
 import torch
 
 from sslight.callbacks.checkpoint import checkpoints
+from sslight.errors import RefusedRun
 
 Policy = Literal["auto", "never", "must"]
 
@@ -45,7 +46,7 @@ _BINDING_CALLBACK = "ema_weights"
 _TOLD = "SSLIGHT_RESUME_FROM"
 
 
-class ResumeError(ValueError):
+class ResumeError(RefusedRun):
     """The run folder and the command contradict each other; the message gives the ways out."""
 
 

@@ -37,7 +37,7 @@ def _nothing_left_behind() -> Iterator[None]:
     """Fail a test that changes the environment, the default type or leaves a process group."""
     before = dict(os.environ)
     yield
-    volatile = ("PYTEST_CURRENT_TEST", "PL_GLOBAL_SEED")
+    volatile = ("PYTEST_CURRENT_TEST", "PL_GLOBAL_SEED", "TORCHINDUCTOR_CACHE_DIR")
     after = dict(os.environ)
     for key in volatile:
         before.pop(key, None)

@@ -26,7 +26,8 @@ _PRELOAD = ["torch", "torchvision", "torchmetrics", "pytorch_lightning"]
 def run_ranks(n: int, function: Callable[..., Any], *args: Any, timeout: float = 60.0) -> list[Any]:
     """Call ``function(*args)`` in ``n`` fresh processes that form a gloo group.
 
-    ``function`` must stand at the top level of its file; its arguments and result must be picklable.
+    ``function`` must stand at the top level of its file; its arguments and result must
+    be picklable.
 
     Returns:
         The results, by rank.

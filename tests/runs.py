@@ -30,7 +30,7 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def assert_same_state(left: Path, right: Path) -> None:
     a, b = flat(last_checkpoint(left)), flat(last_checkpoint(right))
-    ignored = ("/sslight", "/loops", "/callbacks/Throughput", "/callbacks/Progress")
+    ignored = ("/sslight", "/callbacks/Throughput", "/callbacks/Progress")
     a, b = ({k: v for k, v in x.items() if not k.startswith(ignored)} for x in (a, b))
     assert a.keys() == b.keys()
     for key, value in a.items():

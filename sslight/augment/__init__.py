@@ -1,10 +1,10 @@
-"""Augmentation: parameters drawn from counters, crops in workers, pixels in batches on the device."""
+"""Augmentation: draws from counters, crops in workers, pixels in batches on the device."""
 
 from sslight.augment.draws import normals, seed_of, uniforms
 from sslight.augment.presets import PRESETS
 from sslight.augment.spec import ViewSpec
 
-# The name of the function hides that of its module: `from sslight.augment.views import ...` still works.
+# The function's name hides its module's: `from sslight.augment.views import ...` still works.
 from sslight.augment.views import ViewMaker, Views, make_views, views
 
 __all__ = [

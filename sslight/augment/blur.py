@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-#: From this size on a plane is blurred by shifted sums on a CPU: a grouped convolution is slower.
+#: From this size on an image is blurred by shifted sums on a CPU: a grouped convolution is slower.
 _LARGE = 64
 
 
@@ -29,7 +29,7 @@ def gaussian_blur(x: Tensor, sigma: Tensor, kernel: int) -> Tensor:
     if x.device.type == "cpu" and x.shape[-1] >= _LARGE:
         out = torch.empty_like(x, memory_format=torch.contiguous_format)
         for image, target, s in zip(x, out, sigma.tolist(), strict=True):
-            _blur_planes(image, target, s, kernel // 2)
+            _blur_image(image, target, s, kernel // 2)
         return out
     return _blur_grouped(x, gaussian_kernels(sigma, kernel))
 
@@ -52,25 +52,24 @@ def _blur_grouped(x: Tensor, kernels: Tensor) -> Tensor:
     return planes.view(n, channels, height, width)
 
 
-def _blur_planes(image: Tensor, out: Tensor, sigma: float, radius: int) -> None:
-    """Blur ``[C, h, w]`` into ``out`` by weighted sums of shifted planes, which stay in the cache."""
+def _blur_image(image: Tensor, out: Tensor, sigma: float, radius: int) -> None:
+    """Blur ``[C, h, w]`` into ``out`` by weighted sums of shifted images."""
     weights = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(radius + 1)]
     total = weights[0] + 2 * sum(weights[1:])
     reach = min(radius, math.ceil(5 * sigma))
     weights = [w / total for w in weights[: reach + 1]]
-    buffer, across = torch.empty_like(image[0]), torch.empty_like(image[0])
-    for plane, target in zip(image, out, strict=True):
-        _blur_lines(plane, across, buffer, weights, dim=1)
-        _blur_lines(across, target, buffer, weights, dim=0)
+    across, buffer = torch.empty_like(out), torch.empty_like(out)
+    _blur_lines(image, across, buffer, weights, dim=2)
+    _blur_lines(across, out, buffer, weights, dim=1)
 
 
-def _blur_lines(plane: Tensor, out: Tensor, buffer: Tensor, weights: list[float], dim: int) -> None:
+def _blur_lines(image: Tensor, out: Tensor, buffer: Tensor, weights: list[float], dim: int) -> None:
     """Blur along one dimension, using that the kernel is symmetric."""
-    reach, size = len(weights) - 1, plane.shape[dim]
-    before = plane.narrow(dim, 1, reach).flip(dim)
-    after = plane.narrow(dim, size - 1 - reach, reach).flip(dim)
-    wide = torch.cat([before, plane, after], dim)
-    torch.mul(plane, weights[0], out=out)
+    reach, size = len(weights) - 1, image.shape[dim]
+    before = image.narrow(dim, 1, reach).flip(dim)
+    after = image.narrow(dim, size - 1 - reach, reach).flip(dim)
+    wide = torch.cat([before, image, after], dim)
+    torch.mul(image, weights[0], out=out)
     for k in range(1, reach + 1):
         left, right = wide.narrow(dim, reach - k, size), wide.narrow(dim, reach + k, size)
         torch.add(left, right, out=buffer)

@@ -13,9 +13,6 @@ from torch import Tensor
 #: Below this spread of channels a pixel has no hue; keeps the division finite.
 _TINY = 1e-30
 
-#: Pixels per piece in which the hue of one large image is turned: its planes stay in the cache.
-_PIECE = 1 << 14
-
 
 def luminance(x: Tensor) -> Tensor:
     """Return the grey image ``[n, 1, h, w]``: 0.2989 R + 0.587 G + 0.114 B (ITU-R 601)."""
@@ -55,22 +52,12 @@ def adjust_hue_(x: Tensor, turns: Tensor | float) -> Tensor:
     channel of a pixel, each channel becomes m + (V - m) * ramp(hue), where the ramps are piecewise
     linear in the turned hue.
     """
-    if x.device.type == "cpu" and len(x) == 1 and x[0, 0].numel() > _PIECE:
-        for piece in x.flatten(2).split(_PIECE, dim=2):
-            _turn_hue_(piece, turns if isinstance(turns, float) else turns.flatten(1))
-        return x
-    _turn_hue_(x, turns if isinstance(turns, float) else turns.squeeze(1))
-    return x
-
-
-def _turn_hue_(x: Tensor, turns: Tensor | float) -> None:
-    """Turn the hue of ``[n, 3, ...]`` in place; ``turns`` broadcasts with one channel."""
     red, green, blue = x.unbind(1)
     low = torch.minimum(red, green)
     chroma = torch.maximum(red, green)
     torch.minimum(low, blue, out=low)
     torch.maximum(chroma, blue, out=chroma).sub_(low)
-    turned = _hue(x, low, chroma).add_(turns)
+    turned = _hue(x, low, chroma).add_(turns if isinstance(turns, float) else turns.squeeze(1))
     sextant = turned.sub_(turned.floor()).mul_(6)
     ramps = (
         (sextant - 3).abs_().sub_(1),
@@ -79,6 +66,7 @@ def _turn_hue_(x: Tensor, turns: Tensor | float) -> None:
     )
     for channel, ramp in zip((red, green, blue), ramps, strict=True):
         torch.addcmul(low, chroma, ramp.clamp_(0, 1), out=channel)
+    return x
 
 
 def _hue(x: Tensor, low: Tensor, chroma: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ def random_boxes(spec: ViewSpec, draws: Tensor, heights: Tensor, widths: Tensor)
     """Choose the boxes of random resized crops (Szegedy et al., 2015).
 
     The distribution is that of torchvision's ``RandomResizedCrop``: up to ten attempts at an area
-    (uniform) and an aspect ratio (log-uniform) that fit the image; then the largest centred box with
-    an allowed ratio.
+    (uniform) and an aspect ratio (log-uniform) that fit the image; then the largest centred box
+    with an allowed ratio.
 
     Args:
         spec: Gives ``scale`` and ``ratio``.
@@ -40,7 +40,8 @@ def random_boxes(spec: ViewSpec, draws: Tensor, heights: Tensor, widths: Tensor)
     fits = (tried_widths > 0) & (tried_widths <= widths.unsqueeze(1))
     fits &= (tried_heights > 0) & (tried_heights <= heights.unsqueeze(1))
     first = fits.to(torch.uint8).argmax(1, keepdim=True)
-    height, width = tried_heights.gather(1, first).squeeze(1), tried_widths.gather(1, first).squeeze(1)
+    height = tried_heights.gather(1, first).squeeze(1)
+    width = tried_widths.gather(1, first).squeeze(1)
     top = (draws[:, 2 * ATTEMPTS] * (heights - height + 1)).to(torch.int64)
     left = (draws[:, 2 * ATTEMPTS + 1] * (widths - width + 1)).to(torch.int64)
     boxes = torch.stack([top, left, height, width], 1)
@@ -80,7 +81,7 @@ def cut(images: Sequence[Tensor], boxes: Tensor, spec: ViewSpec) -> Tensor:
     layout = torch.channels_last if _is_interleaved(images[0]) else torch.contiguous_format
     shape = (len(images), images[0].shape[0], spec.size, spec.size)
     views = torch.empty(shape, dtype=torch.uint8, memory_format=layout)
-    one_by_one = range(len(images))
+    one_by_one: Sequence[int] = range(len(images))
     if spec.crop == "random":
         one_by_one = _cut_small(images, boxes, spec, views)
     places = boxes.tolist()
@@ -139,7 +140,7 @@ def center_crop(image: Tensor, shorter: int, size: int, interpolation: str) -> T
 
 
 def resize(image: Tensor, height: int, width: int, interpolation: str) -> Tensor:
-    """Resize a uint8 image or a region of one with antialiasing, ``[C, h, w]`` -> ``[C, height, width]``.
+    """Resize a uint8 image, or a region of one, ``[C, h, w]``, with antialiasing.
 
     Bit for bit torchvision's ``resize``. Resizing is several times faster on memory without gaps,
     and when the batch dimension's stride marks three interleaved channels as such.

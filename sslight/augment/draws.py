@@ -53,9 +53,9 @@ def normals(seed: int, epoch: Tensor | int, index: Tensor, view: int, n: int) ->
 
     The arguments are those of :func:`uniforms`; draw ``k`` uses the uniform draws 2k and 2k + 1.
     """
-    pairs = uniforms(seed, epoch, index, view, 2 * n).unflatten(-1, (n, 2))
-    radius = torch.log1p(-pairs[..., 0]).mul_(-2.0).sqrt_()
-    return radius * torch.cos(pairs[..., 1] * (2.0 * math.pi))
+    pairs = uniforms(seed, epoch, index, view, 2 * n)
+    radius = torch.log1p(-pairs[:, 0::2]).mul_(-2.0).sqrt_()
+    return radius * torch.cos(pairs[:, 1::2] * (2.0 * math.pi))
 
 
 def _mix_numbers(*numbers: int) -> int:

@@ -35,8 +35,8 @@ def jitter_one_(x: Tensor, factors: Sequence[float], order: int) -> Tensor:
 def jitter_(x: Tensor, blend: Tensor, hue: Tensor, hue_rows: Sequence[Tensor]) -> Tensor:
     """Jitter a batch ``[n, C, h, w]`` in [0, 1] in place, all images at once.
 
-    Of the four operations three are the same blend with other weights, so the batch walks through the
-    four places of the order together, whatever each image does there.
+    Of the four operations three are the same blend with other weights, so the batch walks through
+    the four places of the order together, whatever each image does there.
 
     Args:
         x: The images; with other than three channels only the brightness may change.
@@ -53,6 +53,7 @@ def jitter_(x: Tensor, blend: Tensor, hue: Tensor, hue_rows: Sequence[Tensor]) -
         else:
             x.mul_(keep).clamp_(0, 1)
         if len(rows):
-            turned = color.adjust_hue_(x.index_select(0, rows), hue.index_select(0, rows).view(-1, 1, 1, 1))
+            turns = hue.index_select(0, rows).view(-1, 1, 1, 1)
+            turned = color.adjust_hue_(x.index_select(0, rows), turns)
             x.index_copy_(0, rows, turned)
     return x

@@ -1,7 +1,7 @@
 """The parameters of a view: drawn per sample on the host, carried along, read on the device.
 
-One uniform number per slot and sample; slots are fixed, so switching an operation on or off leaves the
-draws of the others alone, and new slots may only be added at the end.
+One uniform number per slot and sample; slots are fixed, so switching an operation on or off leaves
+the draws of the others alone, and new slots may only be added at the end.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _SLOT = {
 }
 _SLOTS = 2 * ATTEMPTS + 2 + len(_SLOT)
 
-#: Columns of ``params["table"]``, float32. ``order`` counts ORDERS; where the jitter is off all four
-#: factors are neutral. ``sigma`` is 0 where there is no blur. The rest are 0 or 1.
+#: Columns of ``params["table"]``, float32. ``order`` counts ORDERS; where the jitter is off all
+#: four factors are neutral. ``sigma`` is 0 where there is no blur. The rest are 0 or 1.
 COLUMNS = (
     *("flip", "vertical_flip", "brightness", "contrast", "saturation", "hue"),
     *("order", "grey", "sigma", "solarize"),
@@ -116,8 +116,8 @@ def affected_rows(table: Tensor) -> dict[str, Tensor]:
 def pack_rows(rows: dict[str, Tensor]) -> tuple[Tensor, dict[str, tuple[int, int]]]:
     """Join row lists into one tensor and host-side (start, stop) pairs.
 
-    A device can then pick the affected rows without the host waiting to learn how many there are, and
-    one tensor is moved instead of many.
+    A device can then pick the affected rows without the host waiting to learn how many there are,
+    and one tensor is moved instead of many.
     """
     spans, start = {}, 0
     for name, entry in rows.items():

@@ -23,8 +23,8 @@ from sslight.augment.spec import ViewSpec
 #: On a CPU, images of so many values are finished one by one: what is worked on stays in the cache.
 _ALONE = 1 << 16
 
-#: Smaller ones are finished this many values at a time: fewer would cost more in calls than they save
-#: in the cache, more would only cost memory.
+#: Smaller ones are finished this many values at a time: fewer would cost more in calls than they
+#: save in the cache, more would only cost memory.
 _PIECE = 1 << 20
 
 
@@ -37,8 +37,8 @@ def finish(images: Tensor, params: Params, spec: ViewSpec) -> Tensor:
         spec: The view.
 
     Returns:
-        ``[B, C, s, s]`` float32, contiguous. On a CPU an image's result does not depend on the others
-        in its batch beyond rounding (1e-6).
+        ``[B, C, s, s]`` float32, contiguous. On a CPU an image's result does not depend on the
+        others in its batch beyond rounding (1e-6).
     """
     if images.device.type != "cpu":
         out = to_float(images)

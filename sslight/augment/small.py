@@ -3,8 +3,8 @@
 A resize call costs 60 microseconds before it touches a pixel: more than everything else done to an
 image of 32 pixels. Torch resizes 8-bit images with integer weights (16 bits, horizontal pass first,
 rounded to 8 bits in between). With those weights in a table, all crops of a batch are two batched
-matrix products in which all sums of such integers are exact: the result does not depend on the batch, the
-library or the order of summation.
+matrix products in which all sums of such integers are exact: the result depends neither on the
+batch, nor on the library, nor on the order of summation.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _row(start: Tensor, length: Tensor, side: int) -> Tensor:
 def _table(side: int, size: int, dtype: torch.dtype) -> Tensor:
     """Return the weights of every crop of a line of ``side`` pixels, ``[n, side, size]``.
 
-    Ordered by length, then by start; the weights are torch's integers divided by their power of two.
+    Ordered by length, then by start; the weights are torch's integers over their power of two.
     """
     table = torch.zeros(side * (side + 1) // 2, side, size, dtype=dtype)
     row = 0
@@ -102,7 +102,7 @@ def _weights(length: int, size: int) -> Tensor:
 
 
 def _precision(largest: float) -> int:
-    """Return the bits after the point that torch gives 16-bit weights of which this is the largest."""
+    """Return how many bits after the point torch gives 16-bit weights with this largest one."""
     for bits in range(22):
         if int(0.5 + largest * (1 << (bits + 1))) >= 1 << 15:
             return bits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -23,16 +23,17 @@ class ViewSpec:
     Args:
         size: Height and width of the view in pixels.
         count: Number of views of this kind.
-        local: A small crop of a multi-crop method: it comes after the global views and is not counted
-            in ``n_global``.
+        local: A small crop of a multi-crop method: it comes after the global views and is not
+            counted in ``n_global``.
         crop: ``random``: a random area and aspect ratio, resized (torchvision's
             ``RandomResizedCrop``); ``center``: shorter side resized to ``resize``, then the middle;
             ``none``: the image has the view's size already.
         scale: Smallest and largest area of a random crop, as a share of the image's.
         ratio: Smallest and largest width / height of a random crop.
         interpolation: ``bilinear`` or ``bicubic``, both with antialiasing.
-        resize: Shorter side before a centre crop. None means ``round(size * 8 / 7)`` above 64 pixels
-            (224 -> 256) and ``size`` up to 64, so that small images are neither enlarged nor cut.
+        resize: Shorter side before a centre crop. None means ``round(size * 8 / 7)`` above 64
+            pixels (224 -> 256) and ``size`` up to 64, so that small images are neither enlarged nor
+            cut.
         flip: Probability of a left-right flip.
         vertical_flip: Probability of a top-bottom flip.
         jitter: Probability of the colour jitter: the four below, in random order.
@@ -48,8 +49,8 @@ class ViewSpec:
             ``2 * floor(size / 20) + 1``, at least 3 (224 -> 23, 96 -> 9, 32 -> 3).
         solarize: Probability of inverting all values from ``solarize_threshold`` on.
         solarize_threshold: In [0, 1].
-        mean: Per channel, subtracted from values in [0, 1]; one number serves all channels. None, with
-            ``std=None``, leaves values in [0, 1].
+        mean: Per channel, subtracted from values in [0, 1]; one number serves all channels. None,
+            with ``std=None``, leaves values in [0, 1].
         std: Per channel, divides.
 
     Raises:
@@ -122,8 +123,8 @@ class ViewSpec:
     def _check_normalisation(self) -> None:
         if (self.mean is None) != (self.std is None):
             raise ValueError(
-                f"view: mean and std come together, got mean={self.mean}, std={self.std}; write both, "
-                "or None for both to keep values in [0, 1]"
+                f"view: mean and std come together, got mean={self.mean}, std={self.std}; write "
+                "both, or None for both to keep values in [0, 1]"
             )
         if self.mean is None or self.std is None:
             return
@@ -136,7 +137,7 @@ class ViewSpec:
             raise ValueError(f"view: std must be above 0, got {self.std}")
 
     def factor_range(self, name: str) -> tuple[float, float]:
-        """Return (low, high) of the jitter factor ``name``; equal bounds at its neutral value: off."""
+        """Return (low, high) of the jitter factor ``name``."""
         value, is_hue = getattr(self, name), name == "hue"
         low, high, center = (-0.5, 0.5, 0.0) if is_hue else (0.0, math.inf, 1.0)
         if isinstance(value, tuple):
@@ -160,16 +161,16 @@ class ViewSpec:
     def check_channels(self, channels: int) -> None:
         """Raise a ValueError if the view cannot be made of images with so many channels."""
         used = [name for name in _NEEDS_RGB if self._is_on(name)]
+        have = f"the images have {channels} channel{'s' * (channels != 1)}"
         if channels != 3 and used:
             raise ValueError(
-                f"view: {', '.join(used)} {'are' if len(used) > 1 else 'is'} defined on RGB, but the "
-                f"images have {channels} channel{'s' * (channels != 1)}; set to 0: {', '.join(used)}"
+                f"view: {', '.join(used)} {'are' if len(used) > 1 else 'is'} defined on RGB, but "
+                f"{have}; set to 0: {', '.join(used)}"
             )
         if self.mean is not None and len(self.mean) not in (1, channels):
             raise ValueError(
-                f"view: mean and std have {len(self.mean)} numbers, but the images have {channels} "
-                f"channel{'s' * (channels != 1)}; write 1 or {channels} numbers each, or None for both "
-                "to keep values in [0, 1]"
+                f"view: mean and std have {len(self.mean)} numbers, but {have}; write 1 or "
+                f"{channels} numbers each, or None for both to keep values in [0, 1]"
             )
 
     def _is_on(self, name: str) -> bool:
@@ -188,16 +189,15 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _within(name: str, value: object, low: float, high: float, what: str) -> None:
-    if not (_is_number(value) and low <= value <= high):  # type: ignore[operator]
+def _within(name: str, value: Any, low: float, high: float, what: str) -> None:
+    if not (_is_number(value) and low <= value <= high):
         raise ValueError(f"view: {name} is {what} in [{low:g}, {high:g}], got {value!r}")
 
 
 def _check_range(
-    name: str, value: object, *, low: float, high: float = math.inf, open_low: bool = False
+    name: str, value: Any, *, low: float, high: float = math.inf, open_low: bool = False
 ) -> None:
-    pair = value if isinstance(value, tuple) and len(value) == 2 else (None, None)
-    fits = all(_is_number(v) for v in pair) and low <= pair[0] <= pair[1] <= high
-    if not fits or (open_low and pair[0] == low):
+    fits = isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))
+    if not (fits and low <= value[0] <= value[1] <= high and not (open_low and value[0] == low)):
         bounds = f"{low:g} {'<' if open_low else '<='} low <= high <= {high:g}"
         raise ValueError(f"view: {name} is a pair (low, high) with {bounds}, got {value!r}")

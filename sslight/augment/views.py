@@ -23,7 +23,9 @@ _STREAM = 1
 class ViewMaker(Protocol):
     """Makes the views of a batch in two halves: in the worker, and on the device."""
 
-    specs: Sequence[ViewSpec]
+    @property
+    def specs(self) -> Sequence[ViewSpec]:
+        """Kinds of views."""
 
     @property
     def n_views(self) -> int:
@@ -47,8 +49,8 @@ class ViewMaker(Protocol):
 class Views:
     """The view maker for lists of specs.
 
-    Everything random is drawn in ``fetch`` from (seed, epoch, sample index, view) and travels with the
-    batch; ``apply`` draws nothing. Neither depends on which samples share a batch.
+    Everything random is drawn in ``fetch`` from (seed, epoch, sample index, view) and travels with
+    the batch; ``apply`` draws nothing. Neither depends on which samples share a batch.
 
     Args:
         specs: Kinds of views; global ones first.
@@ -83,9 +85,7 @@ class Views:
         """Side of the first view in pixels."""
         return self.specs[0].size
 
-    def fetch(
-        self, images: Sequence[Tensor], epoch: Tensor | int, index: Tensor
-    ) -> dict[str, Any]:
+    def fetch(self, images: Sequence[Tensor], epoch: Tensor | int, index: Tensor) -> dict[str, Any]:
         """Draw all parameters and cut all views.
 
         Args:
@@ -135,16 +135,16 @@ class Views:
         """Make the views of a batch, or of one image inside a dataset of your own.
 
         Args:
-            images: uint8 ``[B, C, h, w]``, a list of ``[C, h, w]`` of any sizes, or one ``[C, h, w]``.
-            epoch: With ``index``, decides what is drawn. None draws from torch's global generator, as
-                an ordinary transform does.
+            images: uint8 ``[B, C, h, w]``, a list of ``[C, h, w]`` of any sizes, or one such.
+            epoch: With ``index``, decides what is drawn. None draws from torch's global generator,
+                as an ordinary transform does.
             index: Dataset indices ``[B]`` (one number for one image); None for 0, 1, ...
 
         Returns:
             One float32 ``[B, C, s, s]`` per view; ``[C, s, s]`` for one image.
         """
         single = isinstance(images, Tensor) and images.ndim == 3
-        many = [images] if single else list(images)
+        many: list[Tensor] = [images] if single else list(images)  # type: ignore[list-item]
         if epoch is None:
             epoch = int(torch.randint(1 << 62, ()))
         rows = torch.arange(len(many)) if index is None else torch.as_tensor(index).reshape(-1)
@@ -173,7 +173,7 @@ def _check_specs(specs: tuple[ViewSpec, ...]) -> None:
     order = [spec.local for spec in specs]
     if order != sorted(order) or all(order):
         raise ValueError(
-            "views: a method expects one or more global views (local: false), and local ones after them"
+            "views: expected one or more global views (local: false), and local ones after them"
         )
 
 
@@ -183,7 +183,7 @@ def make_views(
     """Return a view maker.
 
     Args:
-        specs: A preset's name, a spec, a list of specs, or a view maker, which is returned as it is.
+        specs: A preset's name, a spec, a list of specs, or a view maker (returned as it is).
         seed: The run's seed.
         size: Side of the views of a preset; None for the preset's default.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import types
+import functools
 from typing import Any
 
 import torch
@@ -90,10 +90,10 @@ def _add_tokens(model: Any, mask_token: bool, arch: str) -> None:
             raise ValueError(f"backbone {arch!r} has no patch tokens: mask_token=True is no use.")
         return
     model.n_prefix = int(model.num_prefix_tokens)
-    model.mask_token = None
-    if mask_token:
-        model.mask_token = nn.Parameter(torch.zeros(1, 1, model.embed_dim))
-    model.tokens = types.MethodType(_tokens, model)
+    if not hasattr(model, "mask_token"):
+        token = nn.Parameter(torch.zeros(1, 1, model.embed_dim)) if mask_token else None
+        model.register_parameter("mask_token", token)
+    model.tokens = functools.partial(_tokens, model)  # a partial survives deepcopy and pickle
 
 
 def _tokens(model: Any, images: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -47,7 +47,7 @@ class VisionTransformer(tv.VisionTransformer):  # type: ignore[misc]
     """
 
     n_prefix = 1
-    mask_token: nn.Parameter | None = None
+    mask_token: nn.Parameter | None
 
     def tokens(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
         """All tokens after the last norm, class token first: ``[B, 1 + P, D]``.
@@ -110,8 +110,8 @@ def vit(
     model.heads = nn.Identity()
     if weights is not None:
         _load(model, arch, weights, image_size, patch)
-    if mask_token:
-        model.mask_token = nn.Parameter(torch.zeros(1, 1, width))
+    token = nn.Parameter(torch.zeros(1, 1, width)) if mask_token else None
+    model.register_parameter("mask_token", token)
     return finish(model, width, checkpoint_blocks)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint as LightningCheckpoint
 
-from sslight.strategies import StopSignal, is_accumulating, rewind_fetched_batch
+from sslight.strategies import StopSignal, is_accumulating, rewind_fetched_batch, settle_epoch
 
 
 class Checkpoint(LightningCheckpoint):
@@ -55,7 +55,7 @@ class Checkpoint(LightningCheckpoint):
         self.best_step: int | None = None
         self._stop = StopSignal()
         self._stepped = False  # the previous batch ended an optimizer step
-        self._between_batches = False
+        self._moment: Literal["batch", "epoch"] | None = None  # between two of which we are saving
 
     # ---------------------------------------------------------------- when
 
@@ -73,9 +73,7 @@ class Checkpoint(LightningCheckpoint):
         due = self.every_n_steps and trainer.global_step % self.every_n_steps == 0
         number = self._stop.agreed()
         if due or number:
-            self._between_batches = True
-            self._save(trainer)
-            self._between_batches = False
+            self._save(trainer, "batch")
         if number:
             self._stop.leave(number, trainer, self.how_to_continue)
 
@@ -97,7 +95,7 @@ class Checkpoint(LightningCheckpoint):
         due_epoch = self.every_n_epochs and epoch % self.every_n_epochs == 0
         due_step = self.every_n_steps and trainer.global_step % self.every_n_steps == 0
         if due_epoch or due_step or number or _is_last(trainer):
-            self._save(trainer)
+            self._save(trainer, "epoch")
         if number and not _is_last(trainer):
             self._stop.leave(number, trainer, self.how_to_continue)
 
@@ -113,10 +111,12 @@ class Checkpoint(LightningCheckpoint):
 
     # ---------------------------------------------------------------- what
 
-    def _save(self, trainer: pl.Trainer) -> None:
+    def _save(self, trainer: pl.Trainer, moment: Literal["batch", "epoch"]) -> None:
         folder = Path(self.folder or Path(trainer.default_root_dir) / "checkpoints")
         self._note_best(trainer)
+        self._moment = moment
         trainer.save_checkpoint(folder / checkpoint_name(trainer.global_step), weights_only=False)
+        self._moment = None
         if trainer.is_global_zero:
             self._prune(folder)
 
@@ -140,8 +140,10 @@ class Checkpoint(LightningCheckpoint):
     ) -> None:
         """Add what the run was made from, and put the loop's counters on the boundary."""
         checkpoint["sslight"] = dict(self.extra)
-        if self._between_batches:
+        if self._moment == "batch":
             rewind_fetched_batch(checkpoint)
+        elif self._moment == "epoch":
+            settle_epoch(trainer, checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value so far and its step."""

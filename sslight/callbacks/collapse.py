@@ -27,9 +27,11 @@ class Collapse(pl.Callback):
 
     - ``collapse/std``: deviation of the L2-normalised embeddings relative to ``1 / sqrt(D)``.
       Evenly spread is 1, all equal is 0; ``x`` means a mean cosine similarity of about ``1 - x^2``.
-      Healthy backbones, untrained ones too, lie above 0.1.
+      Untrained ResNets, ViTs and ConvNets gave 0.74 to 0.97 on CIFAR-10 in training mode (0.24
+      for a ResNet-18 in evaluation mode).
     - ``collapse/rank``: effective rank of the normalised, centred embeddings. 1 means that all lie
-      on one line; healthy ones lie far above 2.
+      on one line; the same untrained backbones gave 23 to 219. A supervised two-class problem may
+      rightly come near 1: give ``min_rank: 0`` there.
     - ``collapse/rankme`` (uncentred, as in the paper) and ``collapse/uniformity``, for comparison.
 
     Below ``min_std`` or ``min_rank`` for ``patience`` logging steps in a row it rings: once per
@@ -46,7 +48,7 @@ class Collapse(pl.Callback):
     def __init__(
         self,
         buffer: int = 512,
-        min_std: float = 0.05,
+        min_std: float = 0.1,
         min_rank: float = 2.0,
         patience: int = 2,
         stop: bool = False,

@@ -149,7 +149,7 @@ class EmaWeights(pl.Callback):
             "updates": self.updates,
             "step": trainer.global_step,
         }
-        data = getattr(trainer, "datamodule", None)
+        data: Any = getattr(trainer, "datamodule", None)
         view = data.clean_view() if hasattr(data, "clean_view") else None
         with self.swapped(pl_module):
             if trainer.is_global_zero:
@@ -188,7 +188,8 @@ def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
 
 def _whole(value: Any) -> Tensor:
     """Gather a sharded tensor (every rank must call); others pass."""
-    return value.full_tensor() if hasattr(value, "full_tensor") else value
+    whole: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
+    return whole
 
 
 def _like(value: Tensor, target: Any) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
 from sslight.callbacks._common import label_trouble, switch_off, total_over_ranks
-from sslight.distributed import sum_over_ranks
+from sslight.distributed import sum_over_ranks, world_size
 from sslight.strategies import is_logging_step
 
 
@@ -20,14 +20,17 @@ class LinearProbe(pl.Callback):
     It sees ``outputs["embedding"]`` ``[kB, D]`` (k views, crop-major; the batch's labels are
     repeated k times, -1 is ignored) and steps once per micro-batch. Weights start at zero, so
     nothing is drawn; they, the optimizer and its state live here and in this callback's checkpoint
-    state, never in the module. The loss is the mean over the labelled rows of all ranks. Weights
-    and losses of training are the same, bit for bit, with the probe on or off.
+    state, never in the module. Embeddings are standardised per dimension (a batch norm without
+    parameters over the rows of all ranks; running statistics in evaluation) and divided by
+    ``sqrt(D)``, so that one learning rate serves features of any scale and width. The loss is the
+    mean over the labelled rows of all ranks. Weights and losses of training are the same, bit for
+    bit, with the probe on or off.
 
     Logs ``probe/loss`` and ``probe/top1`` (this training batch, before the probe's step) on logging
     steps and ``probe/val_top1`` (evaluation embeddings of the test split) with validation.
 
     Args:
-        lr: Learning rate.
+        lr: Learning rate; about 1 for ``sgd``, 0.1 for ``adamw``.
         optimizer: ``sgd`` or ``adamw``.
         momentum: Momentum of ``sgd``.
         weight_decay: Weight decay.
@@ -39,7 +42,7 @@ class LinearProbe(pl.Callback):
 
     def __init__(
         self,
-        lr: float = 0.1,
+        lr: float = 1.0,
         optimizer: Literal["sgd", "adamw"] = "sgd",
         momentum: float = 0.9,
         weight_decay: float = 0.0,
@@ -63,6 +66,8 @@ class LinearProbe(pl.Callback):
         self._classes: int | None = num_classes
         self._optimizer: torch.optim.Optimizer | None = None
         self._restored: dict[str, Any] | None = None
+        self._moments: Tensor | None = None  # running mean and mean square, [2, D]
+        self._updates = 0  # of the running moments
         self._right: Tensor | None = None  # validation: [right, counted]
 
     # ---------------------------------------------------------------- state
@@ -74,6 +79,8 @@ class LinearProbe(pl.Callback):
         return {
             "weight": self.weight.detach(),
             "bias": self.bias.detach(),
+            "moments": self._moments,
+            "updates": self._updates,
             "optimizer": self._optimizer.state_dict(),
         }
 
@@ -85,6 +92,7 @@ class LinearProbe(pl.Callback):
         """Forget an earlier fit; the state of a resumed one is loaded after this."""
         if stage == "fit":
             self.weight = self.bias = self._optimizer = self._restored = None
+            self._moments, self._updates = None, 0
             self.off = False
 
     def _create(self, width: int, device: torch.device) -> None:
@@ -113,6 +121,8 @@ class LinearProbe(pl.Callback):
         with torch.no_grad():
             self.weight.copy_(state["weight"])
             self.bias.copy_(state["bias"])
+        self._moments = state["moments"].to(self.weight.device)
+        self._updates = state["updates"]
         self._optimizer.load_state_dict(state["optimizer"])
         self._restored = None
 
@@ -157,6 +167,7 @@ class LinearProbe(pl.Callback):
         if self._optimizer is None:
             self._create(features.shape[1], features.device)
         weight, bias = self._parameters()
+        features = _standardised(features, self._update_moments(features))
         with torch.enable_grad(), torch.autocast(features.device.type, enabled=False):
             logits = linear(features, weight, bias)
             loss = cross_entropy(logits, target, ignore_index=-1, reduction="sum")
@@ -172,6 +183,17 @@ class LinearProbe(pl.Callback):
         if self._optimizer is not None:
             self._optimizer.step()
         return whole[-1] / count, whole[-2] / count
+
+    def _update_moments(self, features: Tensor) -> Tensor:
+        """Return mean and mean square over all ranks' rows, and move the running ones there."""
+        sums = torch.stack([features.sum(0), features.square().sum(0)])
+        moments = sum_over_ranks(sums) / (len(features) * world_size())
+        self._updates += 1
+        if self._moments is None:
+            self._moments = moments
+        else:  # a plain mean at first, an exponential one later
+            self._moments = self._moments.lerp(moments, max(0.1, 1 / self._updates))
+        return moments
 
     def _parameters(self) -> tuple[Tensor, Tensor]:
         if self.weight is None or self.bias is None:
@@ -201,6 +223,8 @@ class LinearProbe(pl.Callback):
         if embedding is None or label is None or label.ndim != 1:
             return
         features = embedding.float().flatten(1)
+        if self._moments is not None:
+            features = _standardised(features, self._moments)
         with torch.autocast(features.device.type, enabled=False):
             guess = linear(features, *self._parameters()).argmax(1)
         counted = (label >= 0) & features.isfinite().all(dim=1)
@@ -216,6 +240,13 @@ class LinearProbe(pl.Callback):
         self._right = None
         if counted:
             pl_module.log("probe/val_top1", right / counted, batch_size=1)
+
+
+def _standardised(features: Tensor, moments: Tensor) -> Tensor:
+    """Zero mean and unit variance per dimension, then rows of length one on average."""
+    mean, square = moments
+    variance = (square - mean.square()).clamp_min(0) + 1e-5 * square + 1e-12
+    return (features - mean).div((variance * features.shape[1]).sqrt())
 
 
 def _absence(embedding: Tensor | None, label: Tensor | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from sslight import registry
@@ -128,12 +128,18 @@ def arguments(
             read[name] = reader.read(full, value, allowed[name].annotation)
         else:
             read[name] = unknown(reader, full, label, list(allowed), hidden)
+    meant = misspelt(given, allowed)
     for name, part in allowed.items():
-        if part.default is inspect.Parameter.empty and name not in given:
+        if part.default is inspect.Parameter.empty and name not in given and name not in meant:
             wanted = hints.describe(part.annotation)
             full = f"{key}.{name}" if key else name
             read[name] = reader.fail(full, f"missing; {label} needs it: {wanted}.")
     return FAILED if any(value is FAILED for value in read.values()) else read
+
+
+def misspelt(given: Iterable[str], allowed: Collection[str]) -> set[str | None]:
+    """Return the keys that unknown ones were probably meant to be; these are not missing too."""
+    return {registry.closest(name, allowed) for name in given if name not in allowed}
 
 
 def unknown(
@@ -143,8 +149,11 @@ def unknown(
     name = key.rpartition(".")[2]
     if name in hidden:
         return reader.fail(key, "is given by sslight, not by the config. Remove it.")
-    takes = f"takes {', '.join(allowed)}" if allowed else "takes no keys"
-    return reader.fail(key, f"unknown key.{registry.suggestion(name, allowed)} {label} {takes}.")
+    nearest = registry.suggestion(name, allowed)
+    listed = ", ".join(allowed[:12] if nearest else allowed)
+    more = " and more" if nearest and len(allowed) > 12 else ""
+    takes = f"takes {listed}{more}" if allowed else "takes no keys"
+    return reader.fail(key, f"unknown key.{nearest} {label} {takes}.")
 
 
 def _tried(

@@ -14,17 +14,20 @@ COMMAND_LINE = "command line"
 _SHORTHAND = ("method", "backbone", "train_step")
 
 
-def merge(base: dict[str, Any], child: dict[str, Any], key: str = "") -> dict[str, Any]:
+def merge(
+    base: dict[str, Any], child: dict[str, Any], key: str = "", *, fresh: bool = True
+) -> dict[str, Any]:
     """Return ``base`` changed by ``child``: mappings are merged, everything else is replaced.
 
     A child that sets ``name`` (or ``optim.optimizer``) starts its node afresh: what belonged to
-    the other class is not inherited.
+    the other class is not inherited. ``fresh=False`` keeps it: overrides belong together.
     """
-    if _renames(child, key):
+    if fresh and _renames(child, key):
         base = {}
     merged = dict(base)
     for name, value in child.items():
-        merged[name] = _merged(base.get(name), value, f"{key}.{name}" if key else name)
+        full = f"{key}.{name}" if key else name
+        merged[name] = _merged(base.get(name), value, full, fresh=fresh)
     return merged
 
 
@@ -32,24 +35,24 @@ def _renames(child: dict[str, Any], key: str) -> bool:
     return (bool(key) and "name" in child) or (key == "optim" and "optimizer" in child)
 
 
-def _merged(old: Any, new: Any, key: str) -> Any:
+def _merged(old: Any, new: Any, key: str, *, fresh: bool) -> Any:
     if not isinstance(new, dict):
         return new
     if isinstance(old, dict):
-        return merge(old, new, key)
+        return merge(old, new, key, fresh=fresh)
     if isinstance(old, list) and new and all(name.isdigit() for name in new):
-        return _into_list(old, new, key)
-    return merge({}, new, key)
+        return _into_list(old, new, key, fresh=fresh)
+    return merge({}, new, key, fresh=fresh)
 
 
-def _into_list(old: list[Any], new: dict[str, Any], key: str) -> list[Any]:
+def _into_list(old: list[Any], new: dict[str, Any], key: str, *, fresh: bool) -> list[Any]:
     """Change entries of a list by position: ``data.views.0.size=96``."""
     merged = list(old)
     for name, value in new.items():
         if int(name) >= len(old):
             message = f"there is no entry {name}: the list has {len(old)} (0 to {len(old) - 1})."
             raise ConfigError([Problem(f"{key}.{name}", message, COMMAND_LINE)])
-        merged[int(name)] = _merged(old[int(name)], value, f"{key}.{name}")
+        merged[int(name)] = _merged(old[int(name)], value, f"{key}.{name}", fresh=fresh)
     return merged
 
 
@@ -79,11 +82,11 @@ def overrides_tree(overrides: Iterable[str]) -> tuple[dict[str, Any], list[str]]
             message = f"got {text!r}, which is not valid YAML: {error}."
             problems.append(Problem(key, message, COMMAND_LINE))
             continue
-        _set(tree, key.split("."), value)
+        tree = merge(tree, expand(_nested(key.split("."), value)), fresh=False)
         keys.append(key)
     if problems:
         raise ConfigError(problems)
-    return expand(tree), keys
+    return tree, keys
 
 
 def _malformed(override: str) -> Problem:
@@ -91,12 +94,10 @@ def _malformed(override: str) -> Problem:
     return Problem("", f"{override!r} {message}.", COMMAND_LINE)
 
 
-def _set(tree: dict[str, Any], parts: list[str], value: Any) -> None:
-    for part in parts[:-1]:
-        inner = tree.get(part)
-        tree[part] = inner if isinstance(inner, dict) else {}
-        tree = tree[part]
-    tree[parts[-1]] = value
+def _nested(parts: list[str], value: Any) -> dict[str, Any]:
+    for part in reversed(parts):
+        value = {part: value}
+    return dict(value)
 
 
 def flatten(tree: Any, key: str = "") -> dict[str, Any]:

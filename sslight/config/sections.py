@@ -62,7 +62,7 @@ def read(
         else:
             calls.unknown(reader, key, "a config", list(SECTIONS))
     for key in _NEEDED.get(command, ()):
-        if tree.get(key) is None and key not in given:
+        if tree.get(key) is None and key not in {*given, *calls.misspelt(tree, SECTIONS)}:
             reader.fail(key, f"missing; sslight {command} needs it.{_known(key)}")
     return {key: value for key, value in found.items() if value is not FAILED}
 

@@ -68,7 +68,7 @@ def _one(reader: Reader, key: str, name: str, value: Any) -> Any:
 
 
 def _chosen(reader: Reader, key: str, kind: str, value: Any) -> Any:
-    """Read a strategy, logger or profiler: a name or ``{name: ..., ...}``; loggers may be a list."""
+    """Read a strategy, profiler or logger (or several): a name, or ``{name: ..., ...}``."""
     if value is None or (kind == "logger" and isinstance(value, bool)):
         return value
     if kind == "logger" and isinstance(value, list):

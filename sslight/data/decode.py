@@ -1,4 +1,4 @@
-"""Bytes of an image file to uint8 RGB, with the one table of how each colour mode becomes RGB."""
+"""Bytes of an image file to uint8 RGB; `modes` says how each colour mode becomes RGB."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sslight.data.errors import ImageError
+from sslight.data.modes import UnreadableError, to_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,7 +34,7 @@ def decode(data: bytes, id: str = "image", *, max_pixels: int = MAX_PIXELS) -> T
     """Decode an image file's bytes.
 
     The EXIF orientation is applied, alpha is laid on black, of an animation the first frame is
-    taken. `MODES` says how each colour mode becomes RGB. No colour profile is applied.
+    taken. `sslight.data.modes` says how each colour mode becomes RGB. No colour profile is applied.
 
     Args:
         data: the whole file.
@@ -51,16 +52,12 @@ def decode(data: bytes, id: str = "image", *, max_pixels: int = MAX_PIXELS) -> T
     try:
         pixels = _fast_jpeg(data, max_pixels)
         return _by_pillow(data, max_pixels) if pixels is None else pixels
-    except _UnreadableError as error:
+    except UnreadableError as error:
         raise ImageError(id, str(error)) from None
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises nearly anything on a malformed file
         raise ImageError(id, _in_words(data, error)) from error
-
-
-class _UnreadableError(Exception):
-    """A reason found here; `decode` adds the id."""
 
 
 def _in_words(data: bytes, error: Exception) -> str:
@@ -144,7 +141,7 @@ def _jpeg_header(data: bytes) -> tuple[int, int, bool] | None:
 def _by_pillow(data: bytes, max_pixels: int) -> Tensor:
     with _pillow(data, max_pixels) as image:
         image.load()
-        rgb = _rgb(image)
+        rgb = to_rgb(image)
         return _to_tensor(_upright(rgb, _orientation(image)))
 
 
@@ -157,7 +154,7 @@ def _pillow(data: bytes, max_pixels: int) -> Iterator[Image]:
         try:
             image = Image.open(io.BytesIO(data), formats=_formats())
         except Image.DecompressionBombError as error:
-            raise _UnreadableError(f"more than max_pixels={max_pixels} pixels: {error}") from None
+            raise UnreadableError(f"more than max_pixels={max_pixels} pixels: {error}") from None
         with image:
             _check_size(image.width, image.height, max_pixels)
             yield image
@@ -194,7 +191,7 @@ def _raised_limit(max_pixels: int) -> Any:
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise _UnreadableError(
+        raise UnreadableError(
             f"{width} x {height} = {width * height} pixels, more than max_pixels={max_pixels} "
             f"(a guard against decompression bombs); raise max_pixels if the image is meant"
         )
@@ -227,84 +224,3 @@ _UPRIGHT: dict[Any, Callable[[np.ndarray], np.ndarray]] = {
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return _UPRIGHT[orientation](pixels)
-
-
-# --- colour modes --------------------------------------------------------------------------------
-
-
-def _rgb(image: Image) -> np.ndarray:
-    if image.mode not in MODES:
-        raise _UnreadableError(f"colour mode {image.mode} is not one of {', '.join(MODES)}")
-    if "transparency" in image.info and image.mode in ("1", "L", "RGB"):  # one transparent colour
-        return _on_black(image)
-    return MODES[image.mode](image)
-
-
-def _converted(image: Image) -> np.ndarray:
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-
-
-def _on_black(image: Image) -> np.ndarray:
-    rgba = np.asarray(image.convert("RGBA")).astype(np.uint16)
-    return ((rgba[..., :3] * rgba[..., 3:] + 127) // 255).astype(np.uint8)
-
-
-def _premultiplied(image: Image) -> np.ndarray:
-    channels = np.asarray(image)  # multiplied by alpha already: that is "on black"
-    return _grey(channels[..., 0]) if image.mode == "La" else channels[..., :3]
-
-
-def _sixteen_bit(image: Image) -> np.ndarray:
-    return _grey(_by_257(np.asarray(image)))
-
-
-def _integers(image: Image) -> np.ndarray:
-    values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65535:
-        raise _UnreadableError(
-            f"32-bit integers from {values.min()} to {values.max()}: only 0..65535 (16 bit) has a "
-            f"known scale; convert the file to 8 or 16 bit"
-        )
-    return _grey(_by_257(values))
-
-
-def _floats(image: Image) -> np.ndarray:
-    values = np.asarray(image)
-    low, high = float(values.min()), float(values.max())  # NaN fails both comparisons
-    if not (low >= 0 and high <= 255):
-        raise _UnreadableError(
-            f"floats from {low:g} to {high:g}: only 0..1 and 0..255 have a known scale; "
-            f"convert the file to 8 or 16 bit"
-        )
-    return _grey(np.rint(values * (255.0 if high <= 1 else 1.0)).astype(np.uint8))
-
-
-def _by_257(values: np.ndarray) -> np.ndarray:
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _grey(values: np.ndarray) -> np.ndarray:
-    return np.repeat(values[..., None], 3, axis=2)
-
-
-MODES: dict[str, Callable[[Image], np.ndarray]] = {
-    "RGB": _converted,  # 16-bit RGB arrives here too: Pillow keeps the high byte
-    "RGBX": _converted,
-    "L": _converted,
-    "1": _converted,
-    "CMYK": _converted,  # YCCK and Adobe's inverted CMYK are undone by Pillow's reader
-    "YCbCr": _converted,
-    "HSV": _converted,
-    "P": _on_black,  # a palette may hold alpha
-    "PA": _on_black,
-    "LA": _on_black,
-    "RGBA": _on_black,
-    "La": _premultiplied,
-    "RGBa": _premultiplied,
-    "I;16": _sixteen_bit,  # convert("RGB") would clip: a white image
-    "I;16L": _sixteen_bit,
-    "I;16B": _sixteen_bit,
-    "I;16N": _sixteen_bit,
-    "I": _integers,
-    "F": _floats,
-}

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from sslight.augment.draws import seed_of
+from sslight.errors import RefusedRun
 
 
 def epoch_order(num_images: int, seed: int, epoch: int) -> torch.Tensor:
@@ -74,12 +75,12 @@ def check_batch_size(num_images: int, batch_size: int, world_size: int, accumula
     if batch_size < 1 or batch_size % parts:
         lower, upper = batch_size // parts * parts, (batch_size // parts + 1) * parts
         near = f"{lower} or {upper}" if lower > 0 else f"{upper}"
-        raise ValueError(
+        raise RefusedRun(
             f"data.batch_size is {batch_size} images per optimizer step, which {world_size} devices "
             f"x {accumulate} accumulated micro-batches cannot share evenly. Use {near}."
         )
     if num_images < batch_size:
-        raise ValueError(
+        raise RefusedRun(
             f"The train split has {num_images} images, fewer than one batch of {batch_size}. "
             f"Lower data.batch_size to at most {num_images // parts * parts}."
         )

@@ -167,7 +167,8 @@ class Result:
         from rich.table import Table
 
         rows = self.rows or [{"metric": k, "value": v} for k, v in self.metrics.items()]
-        table = Table(title=f"{self.protocol}: {self.n} images, {self.seconds:.1f} s")
+        title = f"{self.protocol}: {self.n} images, {self.seconds:.1f} s"
+        table = Table(title=title, min_width=len(title))
         for column in rows[0] if rows else ("metric", "value"):
             table.add_column(column, justify="right")
         for row in rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -12,12 +13,15 @@ from torch import Tensor
 from sslight.eval.base import Result, Subject
 from sslight.eval.votes import count_right
 
+logger = logging.getLogger("sslight")
+
 
 class KNN:
     """Weighted cosine kNN (Wu et al., 2018, arXiv:1805.01978): votes ``exp(similarity / T)``.
 
     One pass over the features serves every k and every temperature. Rows without a label and
-    images that could not be read neither vote nor count.
+    images that could not be read neither vote nor count. A k beyond the labelled train images is
+    left out, with a warning.
 
     Args:
         k: Numbers of neighbours.
@@ -48,6 +52,8 @@ class KNN:
         query_labels = _class_ids(subject, self.test)
         labelled = int((bank_labels >= 0).sum())
         k = [n for n in self.k if n <= labelled] or [labelled]
+        if k != self.k:
+            logger.warning("knn: only %d labelled train images, so k is %s.", labelled, k)
         layers = self.layers or subject.layers
         start = time.perf_counter()
         rows: list[dict[str, Any]] = []

@@ -22,6 +22,8 @@ from torch.nn.functional import normalize
 TOP = 5
 #: Train rows compared at a time.
 BANK_BLOCK = 8192
+#: Queries searched for at a time; the bank is read once for each block of them.
+QUERY_BLOCK = 16384
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def count_right(
             f"Give k <= {len(bank_rows)}."
         )
     correct = torch.zeros(len(settings), 2, dtype=torch.int64)
-    for rows in query_rows.split(4096) if len(query_rows) else ():
+    for start in range(0, len(query_rows), QUERY_BLOCK):
+        rows = query_rows[start : start + QUERY_BLOCK]
         similarity, found = nearest(
             _Picked(queries, rows), _Picked(bank, bank_rows), max(k), device=device, memory=memory
         )

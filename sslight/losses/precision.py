@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -35,7 +36,8 @@ def full_precision(loss: F) -> F:
     @wraps(loss)
     def wide_loss(*args: Any, **kwargs: Any) -> Tensor:
         kind = _device_type([*args, *kwargs.values()]) or "cpu"
-        with torch.autocast(kind, enabled=False):
+        known = torch.amp.is_autocast_available(kind)
+        with torch.autocast(kind, enabled=False) if known else nullcontext():
             return loss(*widened(args), **{name: widened(x) for name, x in kwargs.items()})
 
     return wide_loss  # type: ignore[return-value]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from torch import nn
 
@@ -54,7 +54,7 @@ class BYOL(SSLModule):
         teacher_eval: bool = False,
     ) -> None:
         super().__init__(backbone, optim)
-        self.projector = mlp(int(self.backbone.embed_dim), hidden_dim, out_dim)
+        self.projector = mlp(cast(int, self.backbone.embed_dim), hidden_dim, out_dim)
         self.predictor = mlp(out_dim, hidden_dim, out_dim)
         online = nn.Sequential(self.backbone, self.projector)
         self.teacher = EMA(online, momentum, eval_mode=teacher_eval)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 from torch import nn
 
@@ -55,7 +55,7 @@ class SimCLR(SSLModule):
     ) -> None:
         super().__init__(backbone, optim)
         self.temperature = temperature
-        self.projector = mlp(int(self.backbone.embed_dim), hidden_dim, out_dim, layers, bn=bn)
+        self.projector = mlp(cast(int, self.backbone.embed_dim), hidden_dim, out_dim, layers, bn=bn)
 
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute NT-Xent over all views of the batch."""

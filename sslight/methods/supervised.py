@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +70,7 @@ class Supervised(SSLModule):
 
     def _build_head(self, num_classes: int) -> None:
         self.num_classes = num_classes
-        self.head = nn.Linear(int(self.backbone.embed_dim), num_classes)
+        self.head = nn.Linear(cast(int, self.backbone.embed_dim), num_classes)
         if self.multi_label:
             self.metrics["map"] = MultilabelAveragePrecision(num_classes, ignore_index=-1)
             return

@@ -89,15 +89,17 @@ def family_of(name: str) -> Family:
 def did_you_mean(word: str, known: Iterable[str], *, limit: int = 24) -> str:
     """Return `` Did you mean 'x'? Known: x, y.``, ready to be put behind a sentence.
 
-    The list of known words is cut at ``limit``; nothing is said about an empty one.
+    A list longer than ``limit`` is cut, the more so where there is a suggestion; nothing is said
+    about an empty one.
     """
     words = list(known)
     if not words:
         return ""
-    listed = ", ".join(words[:limit]) + (
-        f", ... ({len(words)} in all)" if len(words) > limit else ""
-    )
-    return f"{suggestion(word, words)} Known: {listed}."
+    nearest = suggestion(word, words)
+    if len(words) <= limit:
+        return f"{nearest} Known: {', '.join(words)}."
+    shown = ", ".join(words[: limit // 2 if nearest else limit])
+    return f"{nearest} Known: {shown}, ... ({len(words)} in all)."
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

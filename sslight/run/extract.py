@@ -16,10 +16,12 @@ from torch import nn
 from sslight import config as configs
 from sslight.checkpoints import init_backbone, load_backbone
 from sslight.data.datamodule import SSLDataModule
+from sslight.errors import RefusedRun
 from sslight.features import FeatureStore, load_features
 from sslight.features.extract import ExtractOptions, extract_features
 from sslight.run import assemble
 from sslight.run.progress import RowProgress
+from sslight.run.trainer import quiet_lightning
 
 log = logging.getLogger("sslight")
 
@@ -71,7 +73,8 @@ def extract(
     composed = assemble.composed(config, overrides)
     checked = configs.checked(composed, "extract" if data is None else "objects", trust)
     work = prepare(checked, composed.name, weights, data, trust)
-    fabric = _fabric(checked.get("trainer") or {})
+    with quiet_lightning():
+        fabric = _fabric(checked.get("trainer") or {})
     work.backbone.to(fabric.device)
     with _autocast(fabric, checked.get("trainer") or {}), RowProgress(fabric.is_global_zero) as bar:
         extract_features(
@@ -132,7 +135,7 @@ def _backbone(
         return network, f"{checked['backbone']['name']} (init: {init})"
     if not any(True for _ in network.parameters()):
         return network, str(checked["backbone"]["name"])
-    raise ValueError(
+    raise RefusedRun(
         f"There is no trained backbone in {run_dir}, and features of random weights are seldom "
         "wanted. Train first (`sslight fit` with the same config), name weights with "
         "extract.checkpoint=PATH or init=PATH, or write init=random."

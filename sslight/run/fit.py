@@ -22,8 +22,9 @@ from sslight.checkpoints import init_backbone, load_backbone, method_record, sav
 from sslight.data.datamodule import SSLDataModule
 from sslight.loggers import JsonlLogger, write_log_file
 from sslight.module import SSLModule
+from sslight.modules.ema import EMA
 from sslight.run import assemble
-from sslight.run.trainer import build_trainer
+from sslight.run.trainer import build_trainer, quiet_lightning
 from sslight.utils import write_atomically
 
 log = logging.getLogger("sslight")
@@ -91,7 +92,7 @@ def fit(
     run_dir = assemble.run_folder(checked, composed.name)
     start = resume.decide(run_dir, checked.get("resume", "auto"))
     try:
-        with write_log_file(run_dir):
+        with write_log_file(run_dir), quiet_lightning():
             walk = _Walk(composed, checked, run_dir, start.checkpoint, trust, accept)
             return walk.run(method, data, callbacks, logger)
     finally:
@@ -172,6 +173,9 @@ class _Walk:
             log.info("init: %s is ignored: the run goes on from %s.", init, self.checkpoint)
         else:
             log.info("%s", init_backbone(self.method.backbone, init))
+            for module in self.method.modules():
+                if isinstance(module, EMA):
+                    module.restart()  # a teacher starts from the loaded weights too
 
     def _tell_checkpoints(self) -> None:
         """Let checkpoints say what the run is made from and how to go on with it."""
@@ -195,6 +199,7 @@ class _Walk:
         return result
 
     def _say_where_it_starts(self) -> None:
+        self._cut_logs(int(self.stored.get("step", -1)))
         if self.checkpoint is None:
             log.info("Starting a run in %s.", self.run_dir)
             return
@@ -202,6 +207,9 @@ class _Walk:
         how = "is finished" if finished else "goes on"
         log.info("The run in %s %s (after step %d, %s).", self.run_dir, how, step, self.checkpoint)
         self._warn_of_threads()
+
+    def _cut_logs(self, step: int) -> None:
+        """Remove the rows of steps that this run will do again."""
         for sink in self.trainer.loggers:
             if isinstance(sink, JsonlLogger) and resume.is_first_process():
                 sink.truncate_after(step)

@@ -86,9 +86,8 @@ def _length_lines(method: Any, data: Any, trainer: Mapping[str, Any]) -> list[tu
     steps = int(trainer.get("max_steps", -1))
     total = steps if steps > 0 else per_epoch * (1000 if epochs is None else int(epochs))
     micro = data.batch_size // (ranks * accumulate)
-    scaled = method.recipe.scaled_lr(data.batch_size)
     return [
         ("batch", f"{data.batch_size} images a step = {ranks} devices x {accumulate} x {micro}"),
         ("length", f"{per_epoch} steps an epoch, {total} steps in all"),
-        ("learning rate", f"{scaled}"),
+        ("learning rate", method.recipe.describe_lr(data.batch_size)),
     ]

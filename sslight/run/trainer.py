@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,15 @@ _FIXED = {
     "enable_progress_bar": False,
     "enable_model_summary": False,
 }
+
+#: Warnings about Lightning's own code, or about loaders and modes that are as sslight wants them.
+_NOT_FOR_USERS = (
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r".*does not have many workers.*",
+    r".*your dataloader is not resumable.*",
+    r".*module\(s\) in eval mode at the start of training.*",
+    r".*smaller than the logging interval.*",
+)
 
 
 def build_trainer(
@@ -49,7 +61,7 @@ def build_trainer(
     named = options.pop("logger", None)
     chosen = logger if logger is not None else named
     if chosen is None or chosen is True:
-        purge = start_step + 1 if start_step else None
+        purge = start_step + 1 if (run_dir / "tensorboard").exists() else None
         chosen = TensorBoardLogger(run_dir, name="", version="tensorboard", purge_step=purge)
     several = [chosen] if isinstance(chosen, Logger) else list(chosen or [])
     return pl.Trainer(
@@ -68,3 +80,20 @@ def _plugins(sync_batchnorm: bool | int) -> list[Any]:
     if SLURMEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))
     return plugins
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep Lightning to warnings that a user can act on."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for pattern in _NOT_FOR_USERS:
+            warnings.filterwarnings("ignore", message=pattern)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

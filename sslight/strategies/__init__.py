@@ -14,6 +14,7 @@ from sslight.strategies.loop import (
     plain_batch_size,
     rewind_fetched_batch,
     seed_device,
+    settle_epoch,
 )
 from sslight.strategies.reduction import ManualReductionStrategy
 from sslight.strategies.signals import StopSignal
@@ -32,4 +33,5 @@ __all__ = [
     "plain_batch_size",
     "rewind_fetched_batch",
     "seed_device",
+    "settle_epoch",
 ]

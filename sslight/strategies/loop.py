@@ -74,3 +74,23 @@ def rewind_fetched_batch(checkpoint: dict[str, Any]) -> None:
     for scope in ("total", "current"):
         progress[scope]["ready"] -= 1
     progress["is_last_batch"] = False
+
+
+def settle_epoch(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
+    """Make a checkpoint taken in ``on_train_epoch_end`` one of the moment between two epochs.
+
+    Lightning has not closed the epoch at that hook; with ``max_steps`` it would go through the
+    finished epoch once more on resume, without a batch. If ``max_steps`` ended training within an
+    epoch, that epoch stays open, for a run that is allowed to go on.
+    """
+    loop = checkpoint["loops"]["fit_loop"]
+    progress, batches = loop["epoch_progress"], loop["epoch_loop.batch_progress"]
+    whole = batches["current"]["ready"] >= trainer.num_training_batches
+    for scope in ("total", "current"):
+        if whole:
+            progress[scope]["completed"] = progress[scope]["processed"]
+        else:
+            progress[scope]["processed"] -= 1
+    if whole:
+        batches["current"] = dict.fromkeys(batches["current"], 0)
+        batches["is_last_batch"] = False

@@ -20,7 +20,10 @@ def squared_distance(prediction: torch.Tensor, target: torch.Tensor) -> torch.Te
     """Equation 2: || q / |q| - z / |z| || ** 2, a row at a time."""
     target = target.detach()
     return torch.stack(
-        [(q / q.norm() - z / z.norm()).square().sum() for q, z in zip(prediction, target)]
+        [
+            (q / q.norm() - z / z.norm()).square().sum()
+            for q, z in zip(prediction, target, strict=True)
+        ]
     ).mean()
 
 

@@ -20,7 +20,11 @@ class TinySimCLR(pl.LightningModule):
     def __init__(self):
         super().__init__()
         self.backbone = nn.Sequential(
-            nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+            nn.Conv2d(3, 8, 3, 2),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
         )
         self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(8, 8))
         self.losses = []
@@ -111,7 +115,9 @@ def test_on_equals_off(tmp_path, off, name):
 
 
 def test_all_together_equal_off(tmp_path, off):
-    assert same(train(tmp_path, *(make() for name, make in WATCHERS.items() if name != "adamw")), off)
+    assert same(
+        train(tmp_path, *(make() for name, make in WATCHERS.items() if name != "adamw")), off
+    )
 
 
 @pytest.mark.parametrize("mutant", [DrawingProbe, PullingProbe])

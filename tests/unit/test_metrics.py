@@ -81,7 +81,8 @@ def test_a_large_common_offset_does_not_blur_the_spread():
 
 
 @pytest.mark.parametrize(
-    "bad", [torch.rand(4), torch.rand(1, 4), torch.ones(4, 4, dtype=torch.int64), torch.rand(2, 3, 4)]
+    "bad",
+    [torch.rand(4), torch.rand(1, 4), torch.ones(4, 4, dtype=torch.int64), torch.rand(2, 3, 4)],
 )
 def test_wrong_shapes_are_named(bad):
     with pytest.raises(ValueError, match=r"\[N, D\] with N >= 2, got"):

@@ -1,4 +1,4 @@
-"""Draws the pictures of ``shapes``: one class of shape, several copies of it, everything else random.
+"""Draws the pictures of ``shapes``: several copies of one shape, all else random.
 
 A crop of any part of an image shows at least one copy, and two copies share nothing but their
 class: each has its own place, size, angle, colour and fill. So the class is what two augmented
@@ -9,12 +9,12 @@ cover about the same area, so that the mean brightness does not give the class a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # float32 [B, 1, 1] or [B, S, S], unless said
 Field = Callable[[Array, Array], Array]
 
 _CELLS = [(column, row) for row in (-1, 0, 1) for column in (-1, 0, 1)]
@@ -23,7 +23,7 @@ _REACH = 1.35  # no shape reaches further from its centre, in units of its radiu
 _TURN = 2 * np.pi
 
 
-def uniforms(key: int, index: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+def uniforms(key: int, index: NDArray[np.int64], n: int) -> Array:
     """Returns ``[n, len(index)]`` numbers in [0, 1), each a function of (key, index, row) only.
 
     Splitmix64 on a counter. It is kept apart from the draws of the augmentation, so that a seed
@@ -63,7 +63,7 @@ class _Dice:
         return np.stack([light + third for third in thirds], axis=1)
 
 
-def _per_image(x: NDArray[np.float64]) -> Array:
+def _per_image(x: Array) -> Array:
     return x.astype(np.float32)[:, None, None]
 
 
@@ -81,7 +81,8 @@ def _sides(x: Array, y: Array, n: int, inner: float) -> list[Array]:
 
 
 def _radius(x: Array, y: Array) -> Array:
-    return np.sqrt(x * x + y * y)
+    field: Array = np.sqrt(x * x + y * y)
+    return field
 
 
 def _disk(x: Array, y: Array) -> Array:
@@ -93,12 +94,14 @@ def _ring(x: Array, y: Array) -> Array:
 
 
 def _triangle(x: Array, y: Array) -> Array:
-    return np.maximum.reduce(_sides(x, y, 3, 0.52))
+    field: Array = np.maximum.reduce(_sides(x, y, 3, 0.52))
+    return field
 
 
 def _star(x: Array, y: Array) -> Array:
     """A pentagram: what lies outside at most one of five half-planes."""
-    return np.sort(np.stack(_sides(x, y, 5, 0.36)), axis=0)[3]
+    fourth: Array = np.sort(np.stack(_sides(x, y, 5, 0.36)), axis=0)[3]
+    return fourth
 
 
 def _cross(x: Array, y: Array) -> Array:
@@ -116,7 +119,8 @@ def _bars(x: Array, y: Array) -> Array:
 def _dots(x: Array, y: Array) -> Array:
     """Three small disks at the corners of a triangle."""
     corners = [(0.0, 0.6), (-0.52, -0.3), (0.52, -0.3)]
-    return np.minimum.reduce([_radius(x - cx, y - cy) - 0.4 for cx, cy in corners])
+    field: Array = np.minimum.reduce([_radius(x - cx, y - cy) - 0.4 for cx, cy in corners])
+    return field
 
 
 def _checker(x: Array, y: Array) -> Array:
@@ -147,10 +151,9 @@ SHAPES: dict[str, Field] = {
 class _Scene(NamedTuple):
     """What the copies of one image share, ``[B, 1, 1]`` each; lengths in units of the image."""
 
-    dark: NDArray[np.bool_]  # light copies on a dark background, or the reverse
+    dark: Array  # bool: light copies on a dark background, or the reverse
     pitch: Array  # distance between the cells of the lattice
-    cos: Array  # the lattice's angle
-    sin: Array
+    turn: tuple[Array, Array]  # cosine and sine of the lattice's angle
     shift: tuple[Array, Array]  # the lattice's offset, in cells
     fill: Array  # mean radius of a copy, in cells
 
@@ -163,7 +166,13 @@ def render(shape: str, key: int, index: NDArray[np.int64], size: int) -> NDArray
     dice = _Dice(key, index)
     axis = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
     axis -= np.float32(0.5)
-    scene = _Scene(dice() < 0.5, dice(0.40, 0.52), *dice.angle(), (dice(), dice()), dice(0.36, 0.46))
+    scene = _Scene(
+        dark=dice() < 0.5,
+        pitch=dice(0.40, 0.52),
+        turn=dice.angle(),
+        shift=(dice(), dice()),
+        fill=dice(0.36, 0.46),
+    )
     canvas = _background(axis, dice, scene.dark)
     for _ in range(_STROKES):
         _stroke(canvas, axis, dice)
@@ -172,20 +181,22 @@ def render(shape: str, key: int, index: NDArray[np.int64], size: int) -> NDArray
     return (canvas.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _background(axis: Array, dice: _Dice, dark: NDArray[np.bool_]) -> Array:
+def _background(axis: Array, dice: _Dice, dark: Array) -> Array:
     """Paints a slow wave between two colours, crossed by faint stripes: ``[B, 3, S, S]``."""
     light = np.where(dark, dice(0.08, 0.30), dice(0.70, 0.92))
     first, second = dice.colour(light, 0.2), dice.colour(light, 0.2)
     slow = 0.5 + 0.5 * _wave(axis, dice, 0.4, 1.4)
     fine = dice(0, 0.06) * _wave(axis, dice, 3, 8)
-    return first + (second - first) * slow[:, None] + fine[:, None]
+    canvas: Array = first + (second - first) * slow[:, None] + fine[:, None]
+    return canvas
 
 
 def _wave(axis: Array, dice: _Dice, low: float, high: float) -> Array:
     """Returns a sine wave ``[B, S, S]`` of any direction, ``low`` to ``high`` periods an image."""
     cos, sin = dice.angle()
     along = cos * axis[None, None, :] + sin * axis[None, :, None]
-    return np.sin(np.float32(_TURN) * (dice(low, high) * along + dice()))
+    wave: Array = np.sin(np.float32(_TURN) * (dice(low, high) * along + dice()))
+    return wave
 
 
 def _stroke(canvas: Array, axis: Array, dice: _Dice) -> None:
@@ -204,7 +215,8 @@ def _copy(
     """Draws one copy of the shape, in its cell of the scene's turned and shifted lattice."""
     u = scene.pitch * (cell[0] - 0.5 + scene.shift[0] + dice(-0.12, 0.12))
     v = scene.pitch * (cell[1] - 0.5 + scene.shift[1] + dice(-0.12, 0.12))
-    x, y = scene.cos * u - scene.sin * v, scene.sin * u + scene.cos * v
+    cos, sin = scene.turn
+    x, y = cos * u - sin * v, sin * u + cos * v
     radius = scene.pitch * (scene.fill + dice(0, 0.08))
     across, down = _span(axis, x, _REACH * radius), _span(axis, y, _REACH * radius)
     cos, sin = dice.angle()

@@ -12,7 +12,9 @@ from sslight.data.sources._drawing import SHAPES, render, uniforms
 from sslight.data.sources.base import Source
 
 _KEPT = 24_000_000  # pixels: the images of a small set are drawn once, at open(), and stay
-_AT_ONCE = 640  # images per round, about a tenth of which are of one class: their arrays fit a cache
+_AT_ONCE = (
+    640  # images per round, about a tenth of which are of one class: their arrays fit a cache
+)
 
 
 class Shapes(Source):

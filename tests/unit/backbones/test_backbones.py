@@ -21,9 +21,9 @@ FAMILIES += ["densenet121", "efficientnet_b0", "shufflenet_v2_x0_5", "mnasnet0_5
 
 
 def test_the_table_imports_no_torch():
-    code = "import sys, sslight.backbones as b; assert len(b.BACKBONES) > 80; print('torch' in sys.modules)"
+    code = "import sys, sslight.backbones as b; print(len(b.BACKBONES), 'torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "False"
+    assert out.stdout.split() == [str(len(BACKBONES)), "False"]
 
 
 def test_every_name_has_an_explicit_signature():
@@ -123,7 +123,7 @@ def test_vit_tokens_and_mask():
 
 
 def test_vit_errors():
-    with pytest.raises(ValueError, match="multiple of the patch size 16; the nearest are 32 and 48"):
+    with pytest.raises(ValueError, match="patch size 16; the nearest are 32 and 48"):
         backbone("vit_t_16", image_size=40)
     model = backbone("vit_t_16", image_size=32, depth=1)
     with pytest.raises(ValueError, match="mask_token=True"):
@@ -225,9 +225,9 @@ def test_as_backbone_explains_what_it_cannot_use():
 
 def test_checkpointed_blocks_change_no_value_and_no_gradient():
     torch.manual_seed(0)
-    plain = backbone("resnet10", width=8)
+    plain = backbone("resnet18", width=8)
     torch.manual_seed(0)
-    recomputed = backbone("resnet10", width=8, checkpoint_blocks=4)
+    recomputed = backbone("resnet18", width=8, checkpoint_blocks=4)
     images = torch.randn(4, 3, 32, 32)
     for model in (plain, recomputed):
         model(images).square().sum().backward()

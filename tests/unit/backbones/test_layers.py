@@ -23,7 +23,12 @@ def test_vissl_names_equal_the_forward_done_by_hand(resnet):
     features = read(images)
     x = resnet.relu(resnet.bn1(resnet.conv1(images)))
     torch.testing.assert_close(features["conv1"], x, rtol=0, atol=0)
-    for name, stage in [("res2", "layer1"), ("res3", "layer2"), ("res4", "layer3"), ("res5", "layer4")]:
+    for name, stage in [
+        ("res2", "layer1"),
+        ("res3", "layer2"),
+        ("res4", "layer3"),
+        ("res5", "layer4"),
+    ]:
         x = getattr(resnet, stage)(x)
         torch.testing.assert_close(features[name], x, rtol=0, atol=0)
     torch.testing.assert_close(features["res5avg"], x.mean(dim=(2, 3)))

@@ -51,7 +51,7 @@ def test_swin_layers_are_channels_first():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="timm has no model 'resnet8'.*resnet18"):
+    with pytest.raises(ValueError, match=r"timm has no model 'resnet8'.*resnet18"):
         backbone("timm/resnet8")
     with pytest.raises(TypeError, match="nonsense"):
         backbone("timm/resnet18", extra={"nonsense": 1})

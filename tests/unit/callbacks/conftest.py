@@ -142,9 +142,7 @@ def make_trainer(folder, *callbacks, epochs=3, **options):
 @pytest.fixture
 def kit():
     """The classes and the trainer factory above."""
-    return SimpleNamespace(
-        Rows=Rows, Data=Data, Method=Method, trainer=make_trainer, width=WIDTH
-    )
+    return SimpleNamespace(Rows=Rows, Data=Data, Method=Method, trainer=make_trainer, width=WIDTH)
 
 
 @pytest.fixture

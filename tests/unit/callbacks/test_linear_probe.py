@@ -14,9 +14,9 @@ def never_logging(monkeypatch):
     monkeypatch.setattr("sslight.callbacks.linear_probe.is_logging_step", lambda trainer: False)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_learns_what_the_embeddings_hold(kit, tmp_path, logged, optimizer):
-    probe = LinearProbe(lr=0.1, optimizer=optimizer)
+@pytest.mark.parametrize(("optimizer", "lr"), [("sgd", 1.0), ("adamw", 0.1)])
+def test_learns_what_the_embeddings_hold(kit, tmp_path, logged, optimizer, lr):
+    probe = LinearProbe(lr=lr, optimizer=optimizer)
     kit.trainer(tmp_path, probe, epochs=8).fit(kit.Method(lr=1e-3), kit.Data())
     losses = [value for name, value, _ in logged if name == "probe/loss"]
     assert losses[0] == pytest.approx(torch.log(torch.tensor(3.0)).item())  # zero weights
@@ -25,9 +25,15 @@ def test_learns_what_the_embeddings_hold(kit, tmp_path, logged, optimizer):
     assert [v for n, v, _ in logged if n == "probe/top1"][-1] > 0.9
 
 
+def standardised(rows):
+    return (rows - rows.mean(0)) / rows.std(0, correction=0) / rows.shape[1] ** 0.5
+
+
 def test_steps_equal_a_plain_loop(never_logging):
     g = torch.Generator().manual_seed(0)
-    steps = [(torch.randn(8, 5, generator=g), torch.randint(-1, 3, (4,), generator=g)) for _ in "1234"]
+    steps = [
+        (torch.randn(8, 5, generator=g), torch.randint(-1, 3, (4,), generator=g)) for _ in "1234"
+    ]
     probe = LinearProbe(lr=0.3, momentum=0.8, weight_decay=0.01)
     probe._classes = 3
     reference = torch.nn.Linear(5, 3)
@@ -41,11 +47,35 @@ def test_steps_equal_a_plain_loop(never_logging):
         optimizer.zero_grad()
         target = torch.cat([label, label])  # crop-major: all first views, then all second ones
         torch.nn.functional.cross_entropy(
-            reference(embedding.detach()), target, ignore_index=-1
+            reference(standardised(embedding.detach())), target, ignore_index=-1
         ).backward()
         optimizer.step()
-    torch.testing.assert_close(probe.weight, reference.weight)
-    torch.testing.assert_close(probe.bias, reference.bias)
+    torch.testing.assert_close(probe.weight, reference.weight, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(probe.bias, reference.bias, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_scale_and_offset_of_the_embeddings_do_not_matter(never_logging, scale):
+    g = torch.Generator().manual_seed(0)
+    probes = LinearProbe(), LinearProbe()
+    for _ in range(5):
+        rows, label = torch.randn(8, 5, generator=g), torch.randint(0, 3, (8,), generator=g)
+        for probe, embedding in zip(probes, (rows, scale * (rows + 2)), strict=True):
+            probe._classes = 3
+            probe.on_train_batch_end(None, None, {"embedding": embedding}, {"label": label}, 0)
+    torch.testing.assert_close(probes[0].weight, probes[1].weight, rtol=1e-2, atol=1e-2)
+
+
+def test_running_moments_are_a_plain_mean_at_first():
+    probe = LinearProbe()
+    batches = [torch.randn(6, 4) for _ in range(12)]
+    for batch in batches[:10]:
+        probe._update_moments(batch)
+    rows = torch.cat(batches[:10])
+    torch.testing.assert_close(probe._moments, torch.stack([rows.mean(0), rows.square().mean(0)]))
+    before = probe._moments
+    now = probe._update_moments(batches[10])
+    torch.testing.assert_close(probe._moments, 0.9 * before + 0.1 * now)
 
 
 def test_a_batch_without_labels_leaves_finite_weights(never_logging):
@@ -60,7 +90,9 @@ def test_low_precision_embeddings_are_computed_in_float32(never_logging):
     probe = LinearProbe()
     probe._classes = 3
     embedding = torch.randn(8, 5, dtype=torch.bfloat16)
-    probe.on_train_batch_end(None, None, {"embedding": embedding}, {"label": torch.arange(8) % 3}, 0)
+    probe.on_train_batch_end(
+        None, None, {"embedding": embedding}, {"label": torch.arange(8) % 3}, 0
+    )
     assert probe.weight.dtype == torch.float32
     assert probe.weight.abs().sum() > 0
 

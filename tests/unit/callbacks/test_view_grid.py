@@ -63,8 +63,12 @@ class Run:
     def __init__(self, folder, specs, loggers=()):
         data = SimpleNamespace(maker=SimpleNamespace(specs=specs))
         self.trainer = SimpleNamespace(
-            is_global_zero=True, current_epoch=0, global_step=0, default_root_dir=folder,
-            datamodule=data, loggers=list(loggers),
+            is_global_zero=True,
+            current_epoch=0,
+            global_step=0,
+            default_root_dir=folder,
+            datamodule=data,
+            loggers=list(loggers),
         )
         self.batch = {"views": [normalised(picture(4, 8, i)) for i in range(3)]}
 

@@ -16,8 +16,9 @@ import pytest
 import torch
 from PIL import Image, features
 
-from sslight.data.decode import MODES, decode
+from sslight.data.decode import decode
 from sslight.data.errors import ImageError
+from sslight.data.modes import MODES
 
 
 def encoded(image, kind, **options):
@@ -96,9 +97,9 @@ def test_broken_exif_leaves_the_image_as_it_is():
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bit_grey_is_scaled_and_not_white(kind):
-    values = np.array([[0, 257, 12850, 32896, 65535, 300]], dtype=np.uint16)
+    values = np.array([[0, 128, 129, 257, 12850, 32896, 65535]], dtype=np.uint16)
     out = hwc(decode(encoded(Image.fromarray(values), kind)))
-    assert out[0, :, 0].tolist() == [0, 1, 50, 128, 255, 1]
+    assert out[0, :, 0].tolist() == [0, 0, 1, 1, 50, 128, 255]
     assert (out[..., 0] == out[..., 1]).all()
     assert (out[..., 0] == out[..., 2]).all()
 
@@ -226,7 +227,7 @@ def test_pillow_s_own_limit_is_lifted_only_for_who_asks(monkeypatch):
     data = encoded(Image.new("1", (14000, 13000)), "PNG")  # 182 Mpx, over Pillow's limit
     with pytest.raises(ImageError, match="more than max_pixels=178956970"):
         decode(data)
-    monkeypatch.setattr("sslight.data.decode._rgb", lambda image: np.zeros((1, 1, 3), np.uint8))
+    monkeypatch.setattr("sslight.data.decode.to_rgb", lambda image: np.zeros((1, 1, 3), np.uint8))
     decode(data, max_pixels=200_000_000)
     assert before == Image.MAX_IMAGE_PIXELS
 

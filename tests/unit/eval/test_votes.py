@@ -28,9 +28,7 @@ def brute_force(bank, bank_labels, queries, query_labels, k, t):
         if label < 0:
             continue
         q = q / q.norm()
-        scored = [
-            (-float(q @ b), i) for i, b in enumerate(unit) if bank_labels[i] >= 0
-        ]
+        scored = [(-float(q @ b), i) for i, b in enumerate(unit) if bank_labels[i] >= 0]
         ballot = {}
         for s, i in sorted(scored)[:k]:
             c = int(bank_labels[i])
@@ -137,7 +135,9 @@ def test_shards_of_the_queries_add_up(data):
     bank, bank_labels, queries, query_labels = data
     whole = votes.count_right(*data, k=KS, temperature=TS)
     parts = [
-        votes.count_right(bank, bank_labels, queries[r::3], query_labels[r::3], k=KS, temperature=TS)
+        votes.count_right(
+            bank, bank_labels, queries[r::3], query_labels[r::3], k=KS, temperature=TS
+        )
         for r in range(3)
     ]
     assert torch.equal(sum(p.correct for p in parts), whole.correct)

@@ -30,3 +30,8 @@ def test_integers_and_other_values_pass():
     label = torch.tensor([1, 2])
     assert widened([label, 3, "x"])[0] is label
     assert widened([label, 3, "x"])[1:] == [3, "x"]
+
+
+def test_devices_without_autocast():
+    a = torch.empty(4, 4, device="meta", dtype=torch.bfloat16)
+    assert product([a, a]).dtype == torch.float32

@@ -32,9 +32,7 @@ def test_parameters_follow_by_one_minus_momentum():
     start = [p.clone() for p in ema.teacher.parameters()]
     disturb(online)
     ema.after_step(clock(0))
-    for old, new, target in zip(
-        start, ema.teacher.parameters(), online.parameters(), strict=True
-    ):
+    for old, new, target in zip(start, ema.teacher.parameters(), online.parameters(), strict=True):
         torch.testing.assert_close(new, 0.9 * old + 0.1 * target.detach())
         assert not torch.equal(new, old)
 

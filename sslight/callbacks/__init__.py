@@ -1,0 +1,1 @@
+"""What VISSL called hooks: one callback per file, named in configs by the file."""
