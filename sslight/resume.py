@@ -13,6 +13,7 @@ from typing import IO, Any, Literal
 import torch
 
 from sslight.callbacks.checkpoint import checkpoints
+from sslight.config import flatten
 from sslight.errors import RefusedRun
 
 Policy = Literal["auto", "never", "must"]
@@ -160,8 +161,8 @@ def differences(
         config: The resolved config of the command.
         accept: Keys (and everything below them) whose change the user accepts.
     """
-    before = _flat(json.loads(stored.get("config", "{}")))
-    now = _flat(json.loads(json.dumps(config, default=str)))
+    before = flatten(json.loads(stored.get("config", "{}")))
+    now = flatten(json.loads(json.dumps(config, default=str)))
     keys = [key for key in sorted({**before, **now}) if _matters(key) and not _under(key, accept)]
     absent = "(absent)"
     return [
@@ -194,15 +195,6 @@ def refuse(run_dir: Path, found: Sequence[str]) -> None:
         f"Start a new run with another run_dir, restore the old values, or accept the change with "
         f"{keys}"
     )
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, dict) and value:
-        items = [
-            _flat(entry, f"{prefix}.{key}" if prefix else str(key)) for key, entry in value.items()
-        ]
-        return {key: entry for item in items for key, entry in item.items()}
-    return {prefix: value}
 
 
 def _under(key: str, parents: Sequence[str]) -> bool:

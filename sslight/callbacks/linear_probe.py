@@ -246,7 +246,8 @@ def _standardised(features: Tensor, moments: Tensor) -> Tensor:
     """Zero mean and unit variance per dimension, then rows of length one on average."""
     mean, square = moments
     variance = (square - mean.square()).clamp_min(0) + 1e-5 * square + 1e-12
-    return (features - mean).div((variance * features.shape[1]).sqrt())
+    scaled: Tensor = (features - mean) / (variance * features.shape[1]).sqrt()
+    return scaled
 
 
 def _absence(embedding: Tensor | None, label: Tensor | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,9 @@ from sslight import config as configs
 from sslight import registry
 from sslight.augment.draws import seed_of
 from sslight.callbacks.checkpoint import Checkpoint
-from sslight.config import Config
 from sslight.data.datamodule import SSLDataModule
 from sslight.module import SSLModule
 from sslight.optim import Recipe
-
-
-def composed(config: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Config:
-    """Compose a config from what a caller has: a path, a shipped name, a dict, a config."""
-    if isinstance(config, (str, Path)):
-        return configs.load(config, overrides)
-    base = config if isinstance(config, Config) else Config(dict(config))
-    return configs.compose(base, overrides)
 
 
 def build_data(config: Mapping[str, Any], trust: Sequence[str]) -> SSLDataModule:
@@ -64,9 +55,7 @@ def build_method(config: Mapping[str, Any], trust: Sequence[str]) -> SSLModule:
     return method
 
 
-def build_callbacks(
-    composed: Mapping[str, Any], config: Mapping[str, Any], trust: Sequence[str]
-) -> list[Callback]:
+def build_callbacks(config: Mapping[str, Any], trust: Sequence[str]) -> list[Callback]:
     """Build the callbacks in the order of the config; there is always one that can save.
 
     ``callbacks.checkpoint: null`` leaves one that saves at the end and when a signal stops the run.
@@ -74,8 +63,7 @@ def build_callbacks(
     nodes = config.get("callbacks") or {}
     built = configs.build_members("callback", nodes, trust, key="callbacks")
     if not any(isinstance(callback, Checkpoint) for callback in built.values()):
-        off = "checkpoint" in (composed.get("callbacks") or {})
-        built["checkpoint"] = Checkpoint(every_n_epochs=None if off else 1)
+        built["checkpoint"] = Checkpoint(every_n_epochs=None if "checkpoint" in nodes else 1)
     return list(built.values())
 
 

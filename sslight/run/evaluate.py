@@ -22,6 +22,18 @@ log = logging.getLogger("sslight")
 _DEFAULT: dict[str, Any] = {"knn": {}}
 
 
+class Results(list[Result]):
+    """The results of one call; printed, it is their tables."""
+
+    def __str__(self) -> str:
+        return "\n".join(str(result) for result in self)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Every figure by ``protocol/name``."""
+        return {f"{r.protocol}/{name}": value for r in self for name, value in r.metrics.items()}
+
+
 def evaluate(
     config: str | Path | Mapping[str, Any],
     protocols: Sequence[str] = (),
@@ -30,7 +42,7 @@ def evaluate(
     weights: Weights | None = None,
     data: SSLDataModule | None = None,
     trust: Sequence[str] = (),
-) -> list[Result]:
+) -> Results:
     """Run evaluation protocols and keep their results as ``eval/<protocol>.json`` in the run.
 
     Args:
@@ -44,8 +56,8 @@ def evaluate(
     if isinstance(config, (str, Path)) and (Path(config) / "manifest.json").is_file():
         store = Path(config)
         return _run(Subject(store), _wanted({}, protocols), store, trust)
-    composed = assemble.composed(config, overrides)
-    checked = configs.checked(composed, "extract" if data is None else "objects", trust)
+    composed = configs.compose(config, overrides)
+    checked = configs.checked(composed, "extract", trust, ["data"] if data is not None else [])
     work = prepare(checked, composed.name, weights, data, trust)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     subject = Subject(
@@ -68,9 +80,9 @@ def _wanted(nodes: Mapping[str, Any], protocols: Sequence[str]) -> dict[str, Any
 
 def _run(
     subject: Subject, nodes: Mapping[str, Any], folder: Path, trust: Sequence[str]
-) -> list[Result]:
+) -> Results:
     built = configs.build_members("eval", nodes, trust, key="eval")
-    results = []
+    results = Results()
     for label, protocol in built.items():
         result: Result = protocol.evaluate(subject)
         result.save(folder / "eval" / f"{label}.json")

@@ -70,8 +70,8 @@ def extract(
     Returns:
         The store; None on a machine that wrote only a shard.
     """
-    composed = assemble.composed(config, overrides)
-    checked = configs.checked(composed, "extract" if data is None else "objects", trust)
+    composed = configs.compose(config, overrides)
+    checked = configs.checked(composed, "extract", trust, ["data"] if data is not None else [])
     work = prepare(checked, composed.name, weights, data, trust)
     with quiet_lightning():
         fabric = _fabric(checked.get("trainer") or {})

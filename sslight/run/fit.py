@@ -85,10 +85,10 @@ def fit(
         ConfigError: Problems of the config, all at once.
         ResumeError: The run folder and the command contradict each other.
     """
-    composed = assemble.composed(config, overrides)
-    # With objects in place of sections, those sections may be absent.
-    command = "fit" if method is None and data is None else "objects"
-    checked = configs.checked(composed, command, trust)
+    composed = configs.compose(config, overrides)
+    objects = {"method": method, "data": data}
+    given = [name for name, thing in objects.items() if thing is not None]
+    checked = configs.checked(composed, "fit", trust, given)
     run_dir = assemble.run_folder(checked, composed.name)
     start = resume.decide(run_dir, checked.get("resume", "auto"))
     try:
@@ -130,7 +130,7 @@ class _Walk:
         self._write_config()
         self.method = method or assemble.build_method(self.config, self.trust)
         self._init_weights()
-        self.callbacks = [*assemble.build_callbacks(self.composed, self.config, self.trust)]
+        self.callbacks = [*assemble.build_callbacks(self.config, self.trust)]
         self.callbacks += callbacks
         self.trainer = build_trainer(
             self.config.get("trainer") or {},

@@ -35,7 +35,7 @@ def plan(
     trust: Sequence[str] = (),
 ) -> Plan:
     """Say what ``fit`` would do: the index is opened, the model stays on the meta device."""
-    composed = assemble.composed(config, overrides)
+    composed = configs.compose(config, overrides)
     checked = configs.checked(composed, "fit", trust)
     with torch.device("meta"):
         method = assemble.build_method(checked, trust)

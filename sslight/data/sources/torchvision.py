@@ -96,7 +96,8 @@ class TorchVision(Source):
     def _arguments(self, cls: type) -> dict[str, Any]:
         known = _parameters(cls)
         self._check_extra(cls, known)
-        arguments: dict[str, Any] = {"root": str(self.root), **self.extra}
+        place = {"root": str(self.root)} if "root" in known else {}  # FakeData has no files
+        arguments: dict[str, Any] = {**place, **self.extra}
         if self.download:
             if "download" not in known:
                 raise ValueError(

@@ -55,9 +55,10 @@ def test_every_form_of_an_image_gives_the_same_pixels(item):
     assert torch.equal(image, FIRST)
 
 
-@pytest.mark.parametrize(
-    "grey", [RGB[..., 0], RGB[..., :1], FIRST[:1], Image.fromarray(RGB[..., 0])]
-)
+GREY = RGB[..., 0]
+
+
+@pytest.mark.parametrize("grey", [GREY, GREY[..., None], FIRST[:1], Image.fromarray(GREY)])
 def test_grey_becomes_rgb(grey):
     assert torch.equal(opened(Items([grey])).load(0), FIRST[:1].repeat(3, 1, 1))
 
