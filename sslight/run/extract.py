@@ -77,7 +77,7 @@ def extract(
         fabric = _fabric(checked.get("trainer") or {})
     work.backbone.to(fabric.device)
     with _autocast(fabric, checked.get("trainer") or {}), RowProgress(fabric.is_global_zero) as bar:
-        extract_features(
+        store = extract_features(
             work.backbone,
             work.data,
             work.options,
@@ -88,7 +88,7 @@ def extract(
             meta={"source": work.source},
             progress=bar,
         )
-    if not work.options.shared and fabric.world_size > 1:
+    if store is None or not fabric.is_global_zero:
         return None
     log.info("Features of %s are in %s.", work.source, work.folder)
     return load_features(work.folder)
@@ -122,16 +122,17 @@ def prepare(
 def _backbone(
     checked: Mapping[str, Any], run_dir: Path, options: ExtractOptions, trust: Sequence[str]
 ) -> tuple[nn.Module, str]:
-    network = assemble.build_backbone(checked, trust)
     init = checked.get("init")
     found = options.checkpoint or (run_dir if _has_weights(run_dir) else None)
+    network = assemble.build_backbone(_untrained(checked) if found else checked, trust)
     if found is not None:
         if init and options.checkpoint is None:
             log.info("init: %s is ignored: %s holds a trained backbone.", init, run_dir)
         loaded = load_backbone(found, weights=options.weights, backbone=network)
         return loaded.backbone, str(found)
     if init:
-        log.info("%s", init_backbone(network, init))
+        report = init_backbone(network, init)
+        log.info("%s", report or f"{checked['backbone']['name']} with random weights")
         return network, f"{checked['backbone']['name']} (init: {init})"
     if not any(True for _ in network.parameters()):
         return network, str(checked["backbone"]["name"])
@@ -140,6 +141,12 @@ def _backbone(
         "wanted. Train first (`sslight fit` with the same config), name weights with "
         "extract.checkpoint=PATH or init=PATH, or write init=random."
     )
+
+
+def _untrained(checked: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop what would load weights that are replaced at once (and may have to be downloaded)."""
+    node = {k: v for k, v in checked["backbone"].items() if k not in ("weights", "pretrained")}
+    return {**checked, "backbone": node}
 
 
 def _has_weights(run_dir: Path) -> bool:
