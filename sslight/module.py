@@ -177,6 +177,8 @@ class SSLModule(pl.LightningModule):
         data = self._datamodule
         self.on_data(getattr(data, "num_train_images", None), getattr(data, "num_classes", None))
         self._ignore_large_buffers()
+        if self.trainer.precision == "64-true":
+            self.double()  # Lightning converts after restoring, which would round a checkpoint
         if self.trainer.accumulate_grad_batches > 1 and self.accumulation == "approximate":
             say_once(
                 f"{type(self).__name__}: accumulating gradients is not the same as a larger batch "
@@ -202,6 +204,8 @@ class SSLModule(pl.LightningModule):
             return
         from torch.distributed.fsdp import fully_shard
 
+        if isinstance(self.trainer.strategy, strategies.ShardedStrategy):
+            self.trainer.strategy.synchronise_layers(self)
         mesh = self.device_mesh["data_parallel"]
         for child in self.children():
             if any(True for _ in child.parameters()):

@@ -37,7 +37,11 @@ def _nothing_left_behind() -> Iterator[None]:
     """Fail a test that changes the environment, the default type or leaves a process group."""
     before = dict(os.environ)
     yield
-    volatile = ("PYTEST_CURRENT_TEST", "PL_GLOBAL_SEED", "TORCHINDUCTOR_CACHE_DIR")
+    # Importing Lightning sets the fourth.
+    volatile = (
+        *("PYTEST_CURRENT_TEST", "PL_GLOBAL_SEED", "TORCHINDUCTOR_CACHE_DIR"),
+        "PYTORCH_NVML_BASED_CUDA_CHECK",
+    )
     after = dict(os.environ)
     for key in volatile:
         before.pop(key, None)

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from sslight.config.errors import ConfigError, Problem
-from sslight.config.scalars import from_text
+from sslight.config.scalars import MISSING, from_text
 
 _TAG = "tag:yaml.org,2002:"
 
@@ -46,7 +46,7 @@ def parse_value(text: str) -> Any:
     if not text.startswith(("[", "{", '"', "'")):
         return from_text(text)
     try:
-        node = yaml.compose(text, yaml.SafeLoader)
+        node = yaml.compose(text, _Loader)
     except yaml.MarkedYAMLError as error:
         raise ValueError(_problem(error)) from error
     walk = _Walk("")
@@ -56,9 +56,30 @@ def parse_value(text: str) -> Any:
     return value
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads a bare ``???`` also inside { } and [ ], where YAML sees a mark of its own in each ?."""
+
+    def check_key(self) -> bool:
+        return not self._at_missing() and bool(super().check_key())
+
+    def check_plain(self) -> bool:
+        return self._at_missing() or bool(super().check_plain())
+
+    def scan_plain(self) -> yaml.ScalarToken:
+        if not self._at_missing():
+            return super().scan_plain()
+        start = self.get_mark()
+        self.forward(len(MISSING))
+        return yaml.ScalarToken(MISSING, True, start, self.get_mark())
+
+    def _at_missing(self) -> bool:
+        here = self.prefix(len(MISSING) + 1)
+        return bool(self.flow_level) and here[:-1] == MISSING and here[-1] in " \t\r\n,]}\0"
+
+
 def _compose(text: str, file: str) -> yaml.Node | None:
     try:
-        return yaml.compose(text, yaml.SafeLoader)
+        return yaml.compose(text, _Loader)
     except yaml.MarkedYAMLError as error:
         line = (error.problem_mark.line if error.problem_mark else 0) + 1
         message = f"not valid YAML: {_problem(error)}.{_advice(text.splitlines(), line)}"

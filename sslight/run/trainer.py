@@ -33,6 +33,7 @@ _NOT_FOR_USERS = (
     r".*your dataloader is not resumable.*",
     r".*module\(s\) in eval mode at the start of training.*",
     r".*smaller than the logging interval.*",
+    r".*It is recommended to use `self.log.*sync_dist=True.*",  # values are equal on all ranks
 )
 
 

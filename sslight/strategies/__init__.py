@@ -4,7 +4,7 @@ Lightning's private names appear here and nowhere else; ``tests/unit/strategies/
 the versions they were seen in.
 """
 
-from sslight.strategies.build import STRATEGIES
+from sslight.strategies.build import STRATEGIES, ShardedStrategy
 from sslight.strategies.checkpoint_io import AtomicCheckpointIO
 from sslight.strategies.loop import (
     batches_done,
@@ -24,6 +24,7 @@ __all__ = [
     "STRATEGIES",
     "AtomicCheckpointIO",
     "ManualReductionStrategy",
+    "ShardedStrategy",
     "StopSignal",
     "SyncBatchNormPlugin",
     "batches_done",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from torch import nn
 
 from sslight.strategies.reduction import ManualReductionStrategy
 
@@ -59,6 +60,11 @@ class ShardedStrategy(ModelParallelStrategy):
         """Shard over every process, whatever their number."""
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
+
+    def synchronise_layers(self, module: nn.Module) -> None:
+        """Apply the batch-norm plugin, as DDP does, before anything is sharded."""
+        if self._layer_sync is not None:
+            self._layer_sync.apply(module)
 
 
 def model_parallel(process_group_backend: str | None = None) -> Strategy:

@@ -97,7 +97,7 @@ def test_a_signal_stops_at_a_step_boundary(
     more = ("trainer.accumulate_grad_batches=2",)
     assert fit(cli, tmp_path, config, straight, *more) == 0
     killer = (
-        f"callbacks.killer={{name: 'killers:KillAt', where: batch_start, step: 3, "
+        f"callbacks.killer={{name: 'killers:KillAt', where: within_window, step: 3, "
         f"number: {int(number)}}}"
     )
     code = fit(cli, tmp_path, config, stopped, killer, "--trust", "killers", *more)

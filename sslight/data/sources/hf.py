@@ -56,6 +56,7 @@ class HF(Source):
         self.cache_dir = cache_dir
         self._rows: Any = None
         self._column = ""
+        self._name = self.path
         self._fingerprint = ""
 
     def open(self) -> None:
@@ -64,6 +65,7 @@ class HF(Source):
             return
         datasets = _package()
         rows = self._load(datasets)
+        self._name = Path(self.path).name if Path(self.path).is_dir() else self.path
         where = f"data.{self.split}: {self.path}"
         self._column = _image_column(rows.features, self.image, where)
         label = _label_column(rows.features, self.label, where)
@@ -114,10 +116,10 @@ class HF(Source):
         return decode(data, name)
 
     def id(self, i: int) -> str:
-        """Returns ``<path>/<split>/<i>``."""
+        """Returns ``<dataset>/<split>/<i>``; of a folder on disk, its last name."""
         if not 0 <= i < len(self):
             raise IndexError(f"hf {self.path}: image {i} of {len(self)}")
-        return f"{self.path}/{self.hf_split or self.split}/{i}"
+        return f"{self._name}/{self.hf_split or self.split}/{i}"
 
     def fingerprint(self) -> str:
         """Returns a hash of split, columns, labels and classes; not of where the dataset lies."""

@@ -94,3 +94,10 @@ def test_override_values(text, value):
 def test_broken_override_value():
     with pytest.raises(ValueError, match="expected"):
         parse_value("[1, 2")
+
+
+def test_a_missing_value_may_stand_in_braces():
+    assert parse("a: {b: c, d: ???}\n", "f").tree == {"a": {"b": "c", "d": "???"}}
+    assert parse("a: {d: ???\n  , e: [???, 1, ??? ]}\n", "f").tree["a"]["e"] == ["???", 1, "???"]
+    assert parse("plain: ???\nodd: {? b : c}\n", "f").tree == {"plain": "???", "odd": {"b": "c"}}
+    assert parse_value("{root: ???}") == {"root": "???"}

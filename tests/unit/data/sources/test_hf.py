@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import sys
 from types import ModuleType
 
@@ -175,22 +176,30 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
         opened()
 
 
-def test_the_real_package(tmp_path):
+def test_the_real_package(tmp_path, monkeypatch):
+    monkeypatch.setenv("KMP_DUPLICATE_LIB_OK", "True")  # set by what the package imports
     datasets = pytest.importorskip("datasets")
-    features = datasets.Features(
-        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["crow", "tit"])}
-    )
-    rows = {"image": [Pillow.fromarray(p) for p in PIXELS], "label": [1, 0, -1]}
-    saved = datasets.Dataset.from_dict(rows, features=features)
-    saved.save_to_disk(str(tmp_path / "one"))
-    datasets.DatasetDict({"train": saved, "test": saved.select([2, 0])}).save_to_disk(
-        str(tmp_path / "parts")
-    )
-    one = opened(path=tmp_path / "one")
-    np.testing.assert_array_equal(one.labels, [1, 0, -1])
-    assert one.classes == ["crow", "tit"]
+    for k, name in enumerate(("crow", "crow", "tit")):
+        for part in ("train", "test")[: 2 - k % 2]:
+            (tmp_path / "birds" / part / name).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "birds" / part / name / f"{k}.png").write_bytes(png(k))
+    options = {"path": tmp_path / "birds", "cache_dir": tmp_path / "cache"}
+    train, test = opened(**options), opened("test", **options)
+    np.testing.assert_array_equal(train.labels, [0, 0, 1])
+    np.testing.assert_array_equal(test.labels, [0, 1])
+    assert train.classes == test.classes == ["crow", "tit"]
     for i in range(3):
-        assert torch.equal(one.load(i), torch.from_numpy(PIXELS[i]).permute(2, 0, 1))
-    test = opened("test", path=tmp_path / "parts")
-    np.testing.assert_array_equal(test.labels, [-1, 1])
-    assert torch.equal(test.load(0), one.load(2))
+        assert torch.equal(train.load(i), torch.from_numpy(PIXELS[i]).permute(2, 0, 1))
+    assert torch.equal(test.load(1), train.load(2))
+    assert test.id(1) == "birds/test/1"
+    with pytest.raises(ValueError, match=r"data\.val.*hf_split"):
+        opened("val", **options)
+
+    parts = datasets.load_dataset(str(tmp_path / "birds"), cache_dir=str(tmp_path / "cache"))
+    parts.save_to_disk(str(tmp_path / "saved"))
+    saved = opened("test", path=tmp_path / "saved")
+    np.testing.assert_array_equal(saved.labels, test.labels)
+    assert torch.equal(saved.load(1), train.load(2))
+    assert len(opened("test", path=tmp_path / "saved" / "train")) == 3
+    copy = pickle.loads(pickle.dumps(saved))
+    assert torch.equal(copy.load(0), test.load(0))

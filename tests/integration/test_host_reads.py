@@ -1,0 +1,122 @@
+"""Between logging steps a whole fit makes the host wait no more often than bare Lightning does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import tiny
+import torch
+from tiny import METHODS
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import sslight
+from sslight import config
+
+STEPS, EVERY = 12, 5
+
+CONFIG = """
+_base_: [_base_/pretrain]
+method: {{name: {method}}}
+backbone: {{name: resnet18, stem: small, width: 4}}
+data:
+  train: {{name: shapes, num_images: 96, size: 16}}
+  views: {{name: {views}, size: 16}}
+  batch_size: 8
+  workers: 1   # decoding is not the training process's work
+optim: {{optimizer: sgd, lr: 0.05, weight_decay: 1.0e-4, warmup_epochs: 0.5}}
+trainer: {{max_epochs: 1, log_every_n_steps: 5, accelerator: cpu}}
+"""
+
+
+class Reads(TorchDispatchMode):
+    """Counts operations whose result the host waits for."""
+
+    names = ("aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::is_nonzero")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func.name().split(".")[0] in self.names
+        return func(*args, **(kwargs or {}))
+
+
+class Steps(pl.Callback):
+    """Splits the count into steps, each from the start of its batch to the start of the next."""
+
+    def __init__(self, reads: Reads) -> None:
+        self.reads, self.at = reads, []
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.at.append(self.reads.count)
+
+    def by_step(self) -> dict[int, int]:
+        return {i + 1: b - a for i, (a, b) in enumerate(zip(self.at, self.at[1:], strict=False))}
+
+
+class Reader(pl.Callback):
+    """Mutant: looks at the loss at every step."""
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
+        outputs["loss"].item()
+
+
+def reads_of_sslight(folder: Path, name: str, *callbacks: pl.Callback) -> dict[int, int]:
+    file = folder / "all.yaml"
+    views = tiny.method_class(name).default_views
+    file.write_text(CONFIG.format(method=name, views=views))
+    with Reads() as reads:
+        steps = Steps(reads)
+        result = sslight.fit(file, [f"run_dir={folder / 'run'}"], callbacks=[*callbacks, steps])
+    kinds = {type(callback).__name__ for callback in result.trainer.callbacks}
+    named = config.load("_base_/pretrain")["callbacks"]
+    assert len(named) >= 6
+    assert len(kinds) >= len(named) + 1
+    assert result.trainer.global_step == STEPS == len(steps.at)
+    return steps.by_step()
+
+
+class Bare(pl.LightningModule):
+    """As little as Lightning allows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(4, 4)
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        return self.net(batch).square().mean()
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
+
+
+@pytest.fixture(scope="module")
+def bare() -> dict[int, int]:
+    with Reads() as reads:
+        steps = Steps(reads)
+        trainer = tiny.trainer(steps, log_every_n_steps=EVERY)
+        trainer.fit(Bare(), torch.utils.data.DataLoader(torch.randn(96, 4), 8))
+    return steps.by_step()
+
+
+def silent(by_step: dict[int, int]) -> dict[int, int]:
+    """The steps that end without a row in the logs."""
+    return {step: count for step, count in by_step.items() if step % EVERY}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_more_reads_than_lightnings(tmp_path: Path, bare: dict[int, int], name: str):
+    ours = reads_of_sslight(tmp_path, name)
+    assert len(ours) == len(bare) == STEPS - 1
+    assert silent(ours) == silent(bare)
+    assert ours[EVERY] > bare[EVERY], "nothing was read on a logging step: is anything counted?"
+
+
+def test_a_read_would_be_noticed(tmp_path: Path, bare: dict[int, int]):
+    ours = reads_of_sslight(tmp_path, METHODS[0], Reader())
+    assert all(count > silent(bare)[step] for step, count in silent(ours).items())
