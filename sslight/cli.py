@@ -63,11 +63,10 @@ def _complain(error: Exception, *, debug: bool) -> int:
 
 
 def _is_usage(error: Exception) -> bool:
-    from sslight.config.errors import ConfigError
     from sslight.errors import RefusedRun
     from sslight.registry.families import UnknownNameError
 
-    return isinstance(error, UsageError | ConfigError | UnknownNameError | RefusedRun)
+    return isinstance(error, UsageError | UnknownNameError | RefusedRun)
 
 
 # -------------------------------------------------------------------- commands
@@ -88,10 +87,23 @@ def _extract(args: argparse.Namespace) -> None:
 
 
 def _eval(args: argparse.Namespace) -> None:
-    composed = _config(args)
+    store = _is_store(args)
+    composed = None if store else _config(args)
     from sslight import run
 
-    _show(run.evaluate(composed, protocols=args.words, trust=args.trust))
+    _show(run.evaluate(composed or args.config, args.words, trust=args.trust))
+
+
+def _is_store(args: argparse.Namespace) -> bool:
+    """Whether ``--config`` names a feature store, which has no config to change."""
+    if not os.path.isfile(os.path.join(args.config, "manifest.json")):
+        return False
+    if args.overrides:
+        raise UsageError(
+            f"sslight eval: {args.config} is a feature store and has no config, so "
+            f"{args.overrides[0]} changes nothing. Give --config the run's folder, or leave it out."
+        )
+    return True
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class RefusedRun(ValueError):
     """What was asked for cannot be run; the message says where, why, and what to write instead."""
+
+
+@contextmanager
+def refusing(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn errors into :class:`RefusedRun`: what is done inside fails by the user's files or words.
+
+    Args:
+        *kinds: Which errors; by default those that a missing file, a wrong value and a missing
+            package cause.
+    """
+    kinds = kinds or (ValueError, OSError, ImportError)
+    try:
+        yield
+    except RefusedRun:
+        raise
+    except kinds as error:
+        raise RefusedRun(str(error).strip()) from error

@@ -15,6 +15,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from sslight.errors import RefusedRun
 from sslight.utils import write_atomically
 
 #: Loggers whose messages go to log.txt.
@@ -92,7 +93,7 @@ class JsonlLogger(Logger):
         try:
             step = json.loads(line)["step"]
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
+            raise RefusedRun(
                 f"{self.path}: this line is not a row of metrics: {line[:80]!r}. Was the file "
                 "edited? Remove the line, or move the file away."
             ) from error
@@ -140,7 +141,6 @@ def write_log_file(run_dir: str | os.PathLike[str]) -> Iterator[Path]:
     if not ours.hasHandlers():
         attached.append((ours, _console(logging.INFO if first else logging.WARNING)))
     if first:
-        path.parent.mkdir(parents=True, exist_ok=True)
         attached += [(logging.getLogger(name), _file(path)) for name in _SOURCES]
     try:
         ours.setLevel(min(ours.getEffectiveLevel(), logging.INFO))
@@ -154,8 +154,28 @@ def write_log_file(run_dir: str | os.PathLike[str]) -> Iterator[Path]:
             handler.close()
 
 
+@contextmanager
+def log_failures() -> Iterator[None]:
+    """Leave the reason of a failure in log.txt, with its traceback; the caller prints it."""
+    try:
+        yield
+    except Exception as error:
+        logging.getLogger("sslight").error(
+            "Failed: %s", error, exc_info=True, extra={"file_only": True}
+        )
+        raise
+
+
+class _File(logging.FileHandler):
+    """Makes its folder and file when the first message comes."""
+
+    def _open(self) -> Any:
+        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        return super()._open()
+
+
 def _file(path: Path) -> logging.Handler:
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _File(path, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     return handler
 

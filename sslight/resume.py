@@ -88,7 +88,10 @@ def decide(run_dir: Path, policy: Policy) -> Start:
         return Start(found[-1] if found else None)
     found = checkpoints(run_dir / "checkpoints")
     _check_policy(run_dir, policy, bool(found))
-    run_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResumeError(f"run_dir: the folder {run_dir} cannot be made: {error}.") from error
     start = Start(found[-1] if found else None, _lock(run_dir))
     os.environ[_TOLD] = str(start.checkpoint or "")
     return start
@@ -146,8 +149,16 @@ def identity(config: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dict
 
 def read_identity(checkpoint: Path) -> dict[str, Any]:
     """Read the description from a checkpoint, without copying its tensors into memory."""
-    loaded = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    stored: dict[str, Any] = loaded.get("sslight", {})
+    try:
+        loaded = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        stored: dict[str, Any] = loaded["sslight"]
+    except Exception as error:  # torch answers to damaged bytes with errors of many kinds
+        others = [path for path in checkpoints(checkpoint.parent) if path != checkpoint]
+        then = f"goes on from {others[-1].name}" if others else "starts anew"
+        raise ResumeError(
+            f"{checkpoint} is damaged, or no checkpoint of sslight's. Move it out of the folder; "
+            f"the same command then {then}."
+        ) from error
     return {**stored, "step": loaded.get("global_step", 0)}
 
 
@@ -164,12 +175,15 @@ def differences(
     before = flatten(json.loads(stored.get("config", "{}")))
     now = flatten(json.loads(json.dumps(config, default=str)))
     keys = [key for key in sorted({**before, **now}) if _matters(key) and not _under(key, accept)]
-    absent = "(absent)"
     return [
-        f"{key}: the run has {before.get(key, absent)!r}, the command says {now.get(key, absent)!r}"
+        f"{key}: the run has {_said(before, key)}, the command says {_said(now, key)}"
         for key in keys
-        if before.get(key, absent) != now.get(key, absent)
+        if key not in before or key not in now or before[key] != now[key]
     ]
+
+
+def _said(values: Mapping[str, Any], key: str) -> str:
+    return repr(values[key]) if key in values else "nothing"
 
 
 def index_differences(

@@ -43,6 +43,7 @@ class Progress(pl.Callback):
         self._drawn: Any = None
         self._task: Any = None
         self._said_at = 0
+        self._results = ""
 
     # ---------------------------------------------------------------- hooks
 
@@ -159,8 +160,10 @@ class Progress(pl.Callback):
             for name, value in trainer.callback_metrics.items()
             if not name.startswith(("train/", "time/", "lr/")) and name != "step"
         ]
-        if found:
-            self._say(f"{_epoch(trainer)}  step {trainer.global_step}  {'  '.join(found)}")
+        line = f"{_epoch(trainer)}  step {trainer.global_step}  {'  '.join(found)}"
+        if found and line != self._results:
+            self._results = line
+            self._say(line)
 
     def _say(self, line: str) -> None:
         if self._drawn is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +40,16 @@ def read_pickle(path: Path) -> Any:
     """``torch.load`` restricted to tensors and plain values."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # torch answers to damaged bytes with errors of many kinds
+        if "GLOBAL" in str(error):
+            raise ValueError(
+                f"{path}: it holds more than weights and is not loaded, since unpickling can run "
+                "code. If you trust it, load it yourself and save its state_dict."
+            ) from error
         raise ValueError(
-            f"{path}: it holds more than weights, or is no PyTorch file, and is not loaded, since "
-            "unpickling can run code. If you trust it, load it yourself and save its state_dict. "
-            f"({str(error).splitlines()[0]})"
+            f"{path}: it is damaged, or no file of PyTorch's ({path.stat().st_size} bytes)."
         ) from error
 
 

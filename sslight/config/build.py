@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sslight.config import calls, trainer
@@ -81,15 +82,21 @@ def build_members(
     return built
 
 
-def trainer_arguments(node: Mapping[str, Any] | None, trust: Iterable[str] = ()) -> dict[str, Any]:
+def trainer_arguments(
+    node: Mapping[str, Any] | None, trust: Iterable[str] = (), folder: str | Path = ""
+) -> dict[str, Any]:
     """Return keyword arguments for Lightning's Trainer; strategy, loggers, profiler are objects.
 
-    ``sync_batchnorm`` may be a number of ranks, which Lightning does not understand.
+    ``sync_batchnorm`` may be a number of ranks, which Lightning does not understand. Loggers write
+    into ``folder`` unless the node says where.
 
     Raises:
         ConfigError: The node has problems.
     """
     reader = Reader(trust, make=True)
-    found: dict[str, Any] = trainer.read(reader, "trainer", dict(node or {}))
+    told = dict(node or {})
+    if "logger" in told:
+        told["logger"] = trainer.in_folder(told["logger"], Path(folder))
+    found: dict[str, Any] = trainer.read(reader, "trainer", told)
     reader.stop_if_failed()
     return found

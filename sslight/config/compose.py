@@ -112,6 +112,8 @@ def shipped() -> dict[str, Path]:
 def _not_found(config: str, path: Path, known: list[str]) -> str:
     files = [str(Path(config).parent / file.name) for file in path.parent.glob("*.yaml")]
     nearest = closest(config, [*files, *known])
+    if path.is_dir():
+        return f"the folder {config} holds no config.yaml, so it is no run of sslight's."
     names = ", ".join(name for name in known if not name.startswith("_")) or "none"
     hint = f" Did you mean {nearest!r}?" if nearest else ""
     return f"no config {config!r}: neither a file nor a shipped config.{hint} Shipped: {names}."

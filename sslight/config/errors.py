@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sslight.errors import RefusedRun
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -26,7 +28,7 @@ class Problem:
         return " ".join(": ".join(parts).split())
 
 
-class ConfigError(ValueError):
+class ConfigError(RefusedRun):
     """A config that cannot be used; its text is one line per problem."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:

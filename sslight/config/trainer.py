@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sslight import registry
@@ -93,9 +94,28 @@ def _named(reader: Reader, key: str, kind: str, node: dict[str, Any]) -> Any:
             said = f"{name} is Lightning's FSDP 1. Write model_parallel (FSDP2)."
         known = [*_ours(kind), *_words(kind), *_public(kind)]
         return reader.fail(f"{key}.name", said + registry.did_you_mean(str(name), known))
-    options = {word: entry for word, entry in node.items() if word != "name"}
+    given = {word: entry for word, entry in node.items() if word != "name"}
+    options = {**_folder(kind, thing, Path()), **given}
     read = calls.call(reader, key, thing, options, label=str(name))
-    return read if read is FAILED or reader.make else {"name": name, **read}
+    if read is FAILED or reader.make:
+        return read
+    return {"name": name, **{word: read[word] for word in given}}
+
+
+def in_folder(logger: Any, folder: Path) -> Any:
+    """Return the node of a logger (or several) that writes into ``folder`` unless it says where."""
+    if isinstance(logger, list):
+        return [in_folder(entry, folder) for entry in logger]
+    node = {"name": logger} if isinstance(logger, str) else logger
+    if not isinstance(node, dict) or _find("logger", node.get("name")) is None:
+        return logger
+    return {**_folder("logger", _find("logger", node["name"]), folder), **node}
+
+
+def _folder(kind: str, thing: Any, folder: Path) -> dict[str, str]:
+    """Return where a logger writes by default, as an argument; the config need not say it."""
+    takes = kind == "logger" and "save_dir" in registry.signature(None, thing)
+    return {"save_dir": str(folder)} if takes else {}
 
 
 def _find(kind: str, name: Any) -> Any | None:

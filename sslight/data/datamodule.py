@@ -78,6 +78,17 @@ class SSLDataModule(pl.LightningDataModule):
         prefetch: int = 2,
     ) -> None:
         super().__init__()
+        for name, number, least in (
+            ("batch_size", batch_size, 1),
+            ("eval_batch_size", eval_batch_size, 1),
+            ("workers", workers, 0),
+            ("prefetch", prefetch, 1),
+        ):
+            if isinstance(number, int) and number < least:
+                raise ValueError(f"{name} is {number}; give a number from {least}.")
+        taken = {"train", "test"} & set(splits or {})
+        if taken:
+            raise ValueError(f"splits holds {sorted(taken)}, which have keys of their own.")
         given = {"train": train, "test": test, **(splits or {})}
         self.splits = Splits(given, {"train": limit, "test": test_limit})
         self.views = views
@@ -283,3 +294,13 @@ class SSLDataModule(pl.LightningDataModule):
             if reason not in self.bad_images:
                 logger.warning("Unreadable image (on_error: %s): %s", self.on_error, reason)
             self.bad_images[reason] = self.bad_images.get(reason, 0) + 1
+
+    def say_bad_images(self) -> None:
+        """Log how many images could not be read; nothing where there were none."""
+        if self.bad_images:
+            logger.warning(
+                "%d unreadable images (named above) came up %d times; on_error: %s.",
+                len(self.bad_images),
+                sum(self.bad_images.values()),
+                self.on_error,
+            )

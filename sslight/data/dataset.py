@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from sslight.augment.views import ViewMaker
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from sslight.augment.draws import seed_of
 from sslight.data.batch import RawBatch, map_tensors
@@ -56,8 +56,14 @@ class ViewDataset(Dataset[RawBatch]):
 
     def __getitems__(self, keys: Sequence[tuple[int, int]]) -> RawBatch:
         """Load, crop and draw a whole batch; all pairs are of one epoch."""
-        if not len(keys):
-            return self._empty()
+        try:
+            return self._batch(keys) if len(keys) else self._empty()
+        except ImageError as error:
+            if get_worker_info() is None:
+                raise
+            return error  # type: ignore[return-value]  # the loader raises it: no worker's traceback
+
+    def _batch(self, keys: Sequence[tuple[int, int]]) -> RawBatch:
         epoch = keys[0][0]
         loaded = [self._load(epoch, int(i)) for _, i in keys]
         index = torch.tensor([i for i, _, _ in loaded], dtype=torch.int64)
@@ -87,14 +93,20 @@ class ViewDataset(Dataset[RawBatch]):
                 return index, self._read(epoch, index), reasons
             except ImageError as error:
                 if self.on_error == "raise":
-                    raise
-                reasons.append(str(error))
+                    raise ImageError(error.id, f"{error.reason}. {self._ways_out()}") from error
+                reasons.append(f"data.{self.source.split}: {error}")
             if not self.replace:
                 return index, None, reasons
             index = seed_of(self.seed, epoch, index, 3, attempt) % len(self.source)
         raise ImageError(
             self.source.id(index),
             f"{_ATTEMPTS} images in a row could not be read; the last ones: {reasons[-3:]}",
+        )
+
+    def _ways_out(self) -> str:
+        return (
+            f"It is an image of data.{self.source.split}; remove it, or go on without such images "
+            "by data.on_error=replace or skip."
         )
 
     def _read(self, epoch: int, index: int) -> Tensor:

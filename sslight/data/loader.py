@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from sslight.data.batch import RawBatch
 from sslight.data.dataset import ViewDataset, first
+from sslight.data.errors import ImageError
 from sslight.data.sampler import EpochBatches
 
 
@@ -48,8 +51,32 @@ class WorkerOptions:
         )
 
 
+#: Iterators whose workers may still live when the process leaves.
+_running: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def batches_of(loader: DataLoader[RawBatch]) -> Iterator[RawBatch]:
+    """Iterate a DataLoader such that its workers end with this process, however it leaves."""
+    iterator = iter(loader)
+    if loader.num_workers:
+        if not _running:
+            atexit.unregister(_end_workers)
+            atexit.register(_end_workers)  # before multiprocessing's own, which waits for SIGTERM
+        _running.add(iterator)
+    yield from iterator
+
+
+def _end_workers() -> None:
+    for iterator in list(_running):
+        iterator._shutdown_workers()
+
+
 def quiet_worker(worker: int) -> None:
-    """Leave stop signals to the training process, and the other cores to the other workers."""
+    """Leave stop signals to the training process, and the other cores to the other workers.
+
+    A signal to the whole process group, as from Ctrl-C or SLURM, must not take the workers away
+    before the training process has finished its step.
+    """
     del worker
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
@@ -98,7 +125,7 @@ class TrainLoader:
 
     def __iter__(self) -> Iterator[RawBatch]:
         self.batches.start_at(*self.position())
-        yield from self._loader
+        yield from _delivered(iter(self._loader))
 
 
 class EvalLoader:
@@ -121,4 +148,30 @@ class EvalLoader:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[RawBatch]:
-        yield from self.options.loader(self.dataset, self.rows, persistent=False)
+        yield from _delivered(iter(self.options.loader(self.dataset, self.rows, persistent=False)))
+
+
+#: DataLoader iterators that may have worker processes.
+_iterators: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _delivered(batches: Iterator[Any]) -> Iterator[RawBatch]:
+    """Hand on the batches of a DataLoader; raise the error that a worker handed over as one.
+
+    Workers ignore SIGTERM, by which Python at its exit ends those that an exception has left
+    behind, and it would wait for them forever: so they are told to stop before it comes to that.
+    """
+    _iterators.add(batches)
+    atexit.unregister(_stop_workers)
+    atexit.register(_stop_workers)  # what is registered last runs first
+    for batch in batches:
+        if isinstance(batch, ImageError):
+            raise batch
+        yield batch
+
+
+def _stop_workers() -> None:
+    for iterator in list(_iterators):
+        stop = getattr(iterator, "_shutdown_workers", None)
+        if stop is not None:
+            stop()

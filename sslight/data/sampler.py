@@ -71,6 +71,8 @@ class EpochBatches:
 
 def check_batch_size(num_images: int, batch_size: int, world_size: int, accumulate: int) -> None:
     """Raise unless the global batch splits evenly and the split holds at least one."""
+    if accumulate < 1:
+        raise RefusedRun(f"trainer.accumulate_grad_batches is {accumulate}; give a number from 1.")
     parts = world_size * accumulate
     if batch_size < 1 or batch_size % parts:
         lower, upper = batch_size // parts * parts, (batch_size // parts + 1) * parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,10 @@ from sslight.data.limit import Limit, Subset, limit_rows
 from sslight.data.sources.wrap import as_source
 
 from sslight.data.sources.base import Source
+from sslight.errors import refusing
+
+
+_NAME = re.compile(r"\w[\w.-]*")
 
 
 class Splits:
@@ -23,6 +28,11 @@ class Splits:
         self._given = {name: as_source(x) for name, x in given.items() if x is not None}
         if not self._given:
             raise ValueError("SSLDataModule has no split: give train, test or splits.")
+        for name in self._given:
+            if not _NAME.fullmatch(name):
+                raise ValueError(
+                    f"split {name!r}: the name becomes a folder; write letters, digits, - and _."
+                )
         self._limits = dict(limits)
         self._opened: dict[str, Source] = {}
 
@@ -37,7 +47,8 @@ class Splits:
     def open(self, split: str) -> Source:
         """Open a split: build or map its index, limit it, and give it train's class ids."""
         if split not in self._opened:
-            self._opened[split] = self._open(split)
+            with refusing():
+                self._opened[split] = self._open(split)
         return self._opened[split]
 
     @property

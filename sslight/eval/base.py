@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sslight.errors import RefusedRun
 from sslight.features.store import FeatureStore, Split, load_features
 from sslight.utils import write_atomically
 
@@ -49,6 +50,7 @@ class Subject:
         self._backbone, self._datamodule = backbone, datamodule
         self._options, self._meta = options, meta
         self.device = device
+        self._current: set[str] = set()  # splits whose features are known to be the backbone's
 
     @property
     def backbone(self) -> nn.Module:
@@ -69,13 +71,20 @@ class Subject:
 
     def features(self, split: str, layer: str | None = None) -> np.ndarray:
         """Features ``[N, ...]`` of a split, memory-mapped, in dataset order."""
-        return self.split(split).array(layer)
+        rows = self.split(split)
+        if layer is not None and layer not in rows.layers:
+            raise RefusedRun(
+                f"{self.root} has no layer {layer!r} of {split!r}; it has "
+                f"{', '.join(rows.layers)}. extract.layers says which are made."
+            )
+        return rows.array(layer)
 
     def labels(self, split: str) -> np.ndarray:
         """Labels of a split; an error where there are none."""
-        labels = self.split(split).labels
+        unlabelled = self.has_backbone and self._datamodule.labels(split) is None
+        labels = None if unlabelled else self.split(split).labels
         if labels is None:
-            raise ValueError(
+            raise RefusedRun(
                 f"The split {split!r} in {self.root} has no labels, and this protocol needs them."
             )
         return labels
@@ -92,40 +101,39 @@ class Subject:
         return self._opened().layers
 
     def split(self, name: str) -> Split:
-        """A split of the store, extracted now if it is not complete and can be."""
-        if self.has_backbone and not self._has(name):
-            self._extract(name)
+        """A split of the store, extracted now if it is not complete and can be.
+
+        Raises:
+            RefusedRun: The store holds features of other weights, views or images.
+        """
+        if self.has_backbone and name not in self._current:
+            self._make_current(name)
         store = self._opened()
         if name not in store:
-            raise ValueError(
+            raise RefusedRun(
                 f"{self.root} has features of {', '.join(store) or 'no split'}, not of {name!r}. "
                 f"`sslight extract --config ... extract.splits=[{name}]` makes them."
             )
         return store[name]
-
-    def _has(self, name: str) -> bool:
-        try:
-            return self._opened().complete(name)
-        except FileNotFoundError:
-            return False
 
     def _opened(self) -> FeatureStore:
         if self._store is None:
             self._store = load_features(self.root)
         return self._store
 
-    def _extract(self, split: str) -> None:
-        from sslight.features.extract import ExtractOptions, extract_features
+    def _make_current(self, split: str) -> None:
+        from sslight.features.extract import ExtractOptions, extract_features, is_extracted
 
         options = dataclasses.replace(self._options or ExtractOptions(), splits=[split])
-        extract_features(
-            self.backbone, self._datamodule, options, self.root, device=self.device, meta=self._meta
-        )
-        self._store = None
+        made_of = self.backbone, self._datamodule, options, self.root
+        if not is_extracted(*made_of):
+            extract_features(*made_of, device=self.device, meta=self._meta)
+            self._store = None
+        self._current.add(split)
 
     def _need(self, thing: Any, what: str) -> Any:
         if thing is None:
-            raise ValueError(
+            raise RefusedRun(
                 f"This protocol needs {what}, but {self.root} holds features only. Run it on the "
                 "training run: `sslight eval --config <its config.yaml>`."
             )

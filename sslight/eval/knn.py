@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sslight.errors import RefusedRun
 from sslight.eval.base import Result, Subject
 from sslight.eval.votes import count_right
 
@@ -43,6 +44,10 @@ class KNN:
         self.k = _listed(k)
         self.temperature = _listed(temperature)
         self.train, self.test, self.layers = train, test, layers
+        if not self.k or min(self.k) < 1:
+            raise ValueError(f"k is {k}; give one number from 1, or several.")
+        if not self.temperature or min(self.temperature) <= 0:
+            raise ValueError(f"temperature is {temperature}; give one number above 0, or several.")
         if train == test:
             raise ValueError(f"knn: train and test are both {train!r}; every image finds itself.")
 
@@ -95,7 +100,7 @@ def _listed(value: Any) -> list[Any]:
 def _class_ids(subject: Subject, split: str) -> Tensor:
     labels = np.asarray(subject.labels(split))
     if labels.ndim != 1:
-        raise ValueError(
+        raise RefusedRun(
             f"knn: the labels of {split!r} are {list(labels.shape)}, several per image; kNN here "
             "needs one class per image."
         )

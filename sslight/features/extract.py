@@ -18,6 +18,7 @@ from sslight.backbones.layers import LayerReader
 from sslight.backbones.spec import spec_of
 from sslight.checkpoints.load import LoadedBackbone
 from sslight.checkpoints.record import view_fields, weights_digest
+from sslight.errors import RefusedRun
 from sslight.features.compute import FeatureBlock, iterate
 from sslight.features.manifest import LayerEntry, Manifest, SplitEntry
 from sslight.features.store import FeatureStore, load_features
@@ -53,6 +54,13 @@ class ExtractOptions:
     checkpoint: Path | None = None
     shared: bool = True
     flush_rows: int = 4096
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that give no batch."""
+        for name in ("batch_size", "flush_rows"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; give a number from 1.")
 
 
 def extract_features(
@@ -106,6 +114,30 @@ def extract_features(
     for split in options.splits if options.splits is not None else datamodule.split_names:
         _extract_split(writer, backbone, datamodule, split, options, device, progress)
     return _finish(writer)
+
+
+def is_extracted(
+    backbone: nn.Module, datamodule: Any, options: ExtractOptions, out: str | Path
+) -> bool:
+    """Whether ``out`` holds all rows of ``options.splits``, made of this backbone and these images.
+
+    Without ``options.layers``, whatever layers are there will do.
+
+    Raises:
+        RefusedRun: ``out`` holds features of other weights, layers, views or images.
+    """
+    found = Manifest.read(Path(out))
+    if found is None:
+        return False
+    asked = _manifest(backbone, datamodule, options, None)
+    if options.layers is None:
+        asked.layers = found.layers
+    store = StoreWriter(Path(out), asked)
+    splits = options.splits if options.splits is not None else datamodule.split_names
+    return all(
+        split in found.splits and not len(store.missing(split, _entry(datamodule, split)))
+        for split in splits
+    )
 
 
 def _finish(writer: StoreWriter) -> FeatureStore | None:
@@ -187,7 +219,7 @@ def _extract_split(
 def _entry(datamodule: Any, split: str) -> SplitEntry:
     source = datamodule.source(split)
     if len(source) == 0:
-        raise ValueError(f"extract: the split {split!r} has no images.")
+        raise RefusedRun(f"extract: the split {split!r} has no images.")
     classes = None if source.classes is None else list(source.classes)
     labelled = datamodule.labels(split) is not None
     return SplitEntry(len(source), source.fingerprint(), classes, labelled)
@@ -227,7 +259,7 @@ def _array(name: str, feature: Tensor, dtype: np.dtype[Any]) -> np.ndarray:
     if dtype == np.float16:
         too_large = np.abs(values) > np.finfo(np.float16).max
         if too_large.any():
-            raise ValueError(
+            raise RefusedRun(
                 f"extract: layer {name!r} has values up to {np.abs(values).max():.3g}, more than "
                 "float16 holds (65504). Use `extract.dtype=float32`."
             )

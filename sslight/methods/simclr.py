@@ -54,6 +54,8 @@ class SimCLR(SSLModule):
         temperature: float = 0.1,
     ) -> None:
         super().__init__(backbone, optim)
+        if not temperature > 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}.")
         self.temperature = temperature
         self.projector = mlp(cast(int, self.backbone.embed_dim), hidden_dim, out_dim, layers, bn=bn)
 

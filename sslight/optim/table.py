@@ -17,7 +17,8 @@ _RECIPE_FIELDS = frozenset({"params", "lr", "weight_decay", "momentum"})
 
 _REFUSED = {
     "LBFGS": "it evaluates the loss several times a step, so batch norm, queues and EMA teachers "
-    "would move several times"
+    "would move several times",
+    "SparseAdam": "it takes sparse gradients only, which image models do not have",
 }
 
 

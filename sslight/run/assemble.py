@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -32,7 +35,9 @@ def default_views(config: Mapping[str, Any], trust: Sequence[str]) -> str:
     method = config.get("method")
     if not method:
         return "simclr"
-    return str(getattr(registry.resolve("method", method["name"], trust), "default_views", "simclr"))
+    return str(
+        getattr(registry.resolve("method", method["name"], trust), "default_views", "simclr")
+    )
 
 
 def build_backbone(config: Mapping[str, Any], trust: Sequence[str]) -> torch.nn.Module:
@@ -65,6 +70,17 @@ def build_callbacks(config: Mapping[str, Any], trust: Sequence[str]) -> list[Cal
     if not any(isinstance(callback, Checkpoint) for callback in built.values()):
         built["checkpoint"] = Checkpoint(every_n_epochs=None if "checkpoint" in nodes else 1)
     return list(built.values())
+
+
+@contextmanager
+def folder_of_run(config: Mapping[str, Any], name: str) -> Iterator[Path]:
+    """Give the run's folder; with ``trainer.fast_dev_run`` one that is gone afterwards."""
+    if not (config.get("trainer") or {}).get("fast_dev_run"):
+        yield run_folder(config, name)
+        return
+    with TemporaryDirectory(prefix="sslight-fast_dev_run-") as folder:
+        yield Path(folder)
+    print("trainer.fast_dev_run: everything ran; nothing was kept.", file=sys.stderr)
 
 
 def run_folder(config: Mapping[str, Any], name: str) -> Path:

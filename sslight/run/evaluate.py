@@ -13,8 +13,9 @@ from torch.utils.tensorboard import SummaryWriter
 from sslight import config as configs
 from sslight.data.datamodule import SSLDataModule
 from sslight.eval.base import Result, Subject
+from sslight.loggers import write_log_file
 from sslight.run import assemble
-from sslight.run.extract import Weights, prepare
+from sslight.run.extract import Extraction, Weights, prepare
 
 log = logging.getLogger("sslight")
 
@@ -55,12 +56,22 @@ def evaluate(
     """
     if isinstance(config, (str, Path)) and (Path(config) / "manifest.json").is_file():
         store = Path(config)
-        return _run(Subject(store), _wanted({}, protocols), store, trust)
+        with write_log_file(store):
+            return _run(Subject(store), _wanted({}, protocols), store, trust)
     composed = configs.compose(config, overrides)
     checked = configs.checked(composed, "extract", trust, ["data"] if data is not None else [])
-    work = prepare(checked, composed.name, weights, data, trust)
+    run_dir = assemble.run_folder(checked, composed.name)
+    with write_log_file(run_dir):
+        work = prepare(checked, composed.name, weights, data, trust)
+        wanted = _wanted(checked.get("eval") or {}, protocols)
+        results = _run(_subject(work), wanted, run_dir, trust)
+        work.data.say_bad_images()
+    return results
+
+
+def _subject(work: Extraction) -> Subject:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    subject = Subject(
+    return Subject(
         work.folder,
         backbone=work.backbone.to(device),
         datamodule=work.data,
@@ -68,8 +79,6 @@ def evaluate(
         device=device,
         meta={"source": work.source},
     )
-    wanted = _wanted(checked.get("eval") or {}, protocols)
-    return _run(subject, wanted, assemble.run_folder(checked, composed.name), trust)
 
 
 def _wanted(nodes: Mapping[str, Any], protocols: Sequence[str]) -> dict[str, Any]:
@@ -78,9 +87,7 @@ def _wanted(nodes: Mapping[str, Any], protocols: Sequence[str]) -> dict[str, Any
     return {name: nodes.get(name, {}) for name in protocols}
 
 
-def _run(
-    subject: Subject, nodes: Mapping[str, Any], folder: Path, trust: Sequence[str]
-) -> Results:
+def _run(subject: Subject, nodes: Mapping[str, Any], folder: Path, trust: Sequence[str]) -> Results:
     built = configs.build_members("eval", nodes, trust, key="eval")
     results = Results()
     for label, protocol in built.items():

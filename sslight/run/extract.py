@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from sslight import config as configs
+from sslight.backbones.layers import LayerReader
 from sslight.checkpoints import init_backbone, load_backbone
 from sslight.data.datamodule import SSLDataModule
-from sslight.errors import RefusedRun
+from sslight.errors import RefusedRun, refusing
 from sslight.features import FeatureStore, load_features
 from sslight.features.extract import ExtractOptions, extract_features
+from sslight.loggers import write_log_file
 from sslight.run import assemble
 from sslight.run.progress import RowProgress
 from sslight.run.trainer import quiet_lightning
@@ -72,8 +75,19 @@ def extract(
     """
     composed = configs.compose(config, overrides)
     checked = configs.checked(composed, "extract", trust, ["data"] if data is not None else [])
-    work = prepare(checked, composed.name, weights, data, trust)
-    with quiet_lightning():
+    with write_log_file(assemble.run_folder(checked, composed.name)):
+        return _extract(checked, composed.name, weights, data, trust)
+
+
+def _extract(
+    checked: Mapping[str, Any],
+    name: str,
+    weights: Weights | None,
+    data: SSLDataModule | None,
+    trust: Sequence[str],
+) -> FeatureStore | None:
+    work = prepare(checked, name, weights, data, trust)
+    with quiet_lightning(), refusing(MisconfigurationException, TypeError):
         fabric = _fabric(checked.get("trainer") or {})
     work.backbone.to(fabric.device)
     with _autocast(fabric, checked.get("trainer") or {}), RowProgress(fabric.is_global_zero) as bar:
@@ -88,6 +102,7 @@ def extract(
             meta={"source": work.source},
             progress=bar,
         )
+    work.data.say_bad_images()
     if store is None or not fabric.is_global_zero:
         return None
     log.info("Features of %s are in %s.", work.source, work.folder)
@@ -108,7 +123,9 @@ def prepare(
     if weights is not None:
         options = dataclasses.replace(options, weights=weights)
     run_dir = assemble.run_folder(checked, name)
-    backbone, source = _backbone(checked, run_dir, options, trust)
+    with refusing():
+        backbone, source = _backbone(checked, run_dir, options, trust)
+        LayerReader(backbone, options.layers)  # their names are checked before images are read
     suffix = "" if options.weights == "main" else f"_{options.weights}"
     return Extraction(
         backbone=backbone.eval(),

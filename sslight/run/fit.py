@@ -20,10 +20,13 @@ from sslight import resume
 from sslight.callbacks.checkpoint import Checkpoint, checkpoints
 from sslight.checkpoints import init_backbone, load_backbone, method_record, save_backbone
 from sslight.data.datamodule import SSLDataModule
-from sslight.loggers import JsonlLogger, write_log_file
+from sslight.errors import RefusedRun, refusing
+from sslight.loggers import JsonlLogger, log_failures, write_log_file
 from sslight.module import SSLModule
 from sslight.modules.ema import EMA
 from sslight.run import assemble
+from sslight.run.plan import check_schedules, first_clock
+from sslight.run.summary import in_words, last_metrics, say_what_next
 from sslight.run.trainer import build_trainer, quiet_lightning
 from sslight.utils import write_atomically
 
@@ -49,7 +52,7 @@ class FitResult:
     @property
     def metrics(self) -> dict[str, float]:
         """The last value of each logged metric."""
-        return {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        return last_metrics(self.trainer)
 
     def __repr__(self) -> str:
         return f"FitResult(run_dir={str(self.run_dir)!r}, metrics={self.metrics})"
@@ -89,14 +92,14 @@ def fit(
     objects = {"method": method, "data": data}
     given = [name for name, thing in objects.items() if thing is not None]
     checked = configs.checked(composed, "fit", trust, given)
-    run_dir = assemble.run_folder(checked, composed.name)
-    start = resume.decide(run_dir, checked.get("resume", "auto"))
-    try:
-        with write_log_file(run_dir), quiet_lightning():
-            walk = _Walk(composed, checked, run_dir, start.checkpoint, trust, accept)
-            return walk.run(method, data, callbacks, logger)
-    finally:
-        resume.release(start)
+    with assemble.folder_of_run(checked, composed.name) as run_dir:
+        start = resume.decide(run_dir, checked.get("resume", "auto"))
+        try:
+            with write_log_file(run_dir), quiet_lightning(), log_failures():
+                walk = _Walk(composed, checked, run_dir, start.checkpoint, trust, accept)
+                return walk.run(method, data, callbacks, logger)
+        finally:
+            resume.release(start)
 
 
 class _Walk:
@@ -129,7 +132,8 @@ class _Walk:
         self._refuse_other_images()
         self._write_config()
         self.method = method or assemble.build_method(self.config, self.trust)
-        self._init_weights()
+        with refusing():
+            self._init_weights()
         self.callbacks = [*assemble.build_callbacks(self.config, self.trust)]
         self.callbacks += callbacks
         self.trainer = build_trainer(
@@ -161,9 +165,13 @@ class _Walk:
         path = self.run_dir / "config.yaml"
         before = path.read_bytes() if path.exists() else None
         configs.save(self.composed, path)
+        self.older_config = self.run_dir / f"config.until_step_{self.stored.get('step', 0)}.yaml"
         if before is not None and before != path.read_bytes():
-            step = self.stored.get("step", 0)
-            write_atomically(path.with_name(f"config.until_step_{step}.yaml"), before)
+            write_atomically(self.older_config, before)
+
+    def _take_config_back(self) -> None:
+        if resume.is_first_process() and self.older_config.exists():
+            self.older_config.replace(self.run_dir / "config.yaml")
 
     def _init_weights(self) -> None:
         init = self.config.get("init")
@@ -190,23 +198,56 @@ class _Walk:
         result = FitResult(self.method, self.data, self.trainer, self.run_dir)
         if "train" not in self.data.split_names:
             log.info("There is no data.train: one validation, no training (see `sslight eval`).")
-            self.trainer.validate(self.method, datamodule=self.data)
+            log.info("Weights: %s.", self.checkpoint or self.config.get("init") or "random")
+            self.trainer.validate(
+                self.method, datamodule=self.data, ckpt_path=self.checkpoint, verbose=False
+            )
+            log.info("%s", in_words(result.metrics) or "Nothing measures the test split.")
             return result
+        clock = first_clock(self.data, self.config.get("trainer") or {})
+        check_schedules(self.method.recipe, self.data.batch_size, clock)
         self._say_where_it_starts()
-        self.trainer.fit(self.method, datamodule=self.data, ckpt_path=self.checkpoint)
+        self._train()
+        self.data.say_bad_images()
         if self.trainer.is_global_zero:
-            self._finish()
+            self._finish(clock.total)
         return result
+
+    def _train(self) -> None:
+        """Train; say in a sentence that a checkpoint is of another network (torch needs pages)."""
+        try:
+            self.trainer.fit(self.method, datamodule=self.data, ckpt_path=self.checkpoint)
+        except RuntimeError as error:
+            lines = str(error).splitlines()
+            if self.checkpoint is None or not lines or "loading state_dict" not in lines[0]:
+                raise
+            self._take_config_back()
+            raise RefusedRun(
+                f"{self.checkpoint} does not fit the network of this config ({len(lines) - 1} "
+                f"differences, the first: {' '.join(lines[1:2]).strip()}). A change of the network "
+                "cannot be accepted: start a new run with another run_dir, or restore the old "
+                "values."
+            ) from error
 
     def _say_where_it_starts(self) -> None:
         self._cut_logs(int(self.stored.get("step", -1)))
+        rate = self.method.recipe.describe_lr(self.data.batch_size)
         if self.checkpoint is None:
-            log.info("Starting a run in %s.", self.run_dir)
+            log.info("Starting a run in %s: %s.", self.run_dir, rate)
             return
-        step, finished = int(self.stored["step"]), (self.run_dir / "finished.json").exists()
-        how = "is finished" if finished else "goes on"
+        step, how = int(self.stored["step"]), "is finished" if self._is_finished() else "goes on"
         log.info("The run in %s %s (after step %d, %s).", self.run_dir, how, step, self.checkpoint)
         self._warn_of_threads()
+
+    def _is_finished(self) -> bool:
+        """Whether the run ended, and this command asks for no more than it did."""
+        path = self.run_dir / "finished.json"
+        if not path.exists():
+            return False
+        done, trainer = json.loads(path.read_text()), self.trainer
+        steps_left = trainer.max_steps == -1 or done["step"] < trainer.max_steps
+        epochs = trainer.max_epochs or 0
+        return not (steps_left and (epochs == -1 or done["epoch"] < epochs))
 
     def _cut_logs(self, step: int) -> None:
         """Remove the rows of steps that this run will do again."""
@@ -225,7 +266,7 @@ class _Walk:
                 before,
             )
 
-    def _finish(self) -> None:
+    def _finish(self, total: int) -> None:
         step = self.trainer.global_step
         backbone = self.method.eval_backbone
         if any(hasattr(parameter, "full_tensor") for parameter in backbone.parameters()):
@@ -236,7 +277,7 @@ class _Walk:
         save_backbone(backbone, target, meta, view=self.data.clean_view())
         finished = json.dumps({"step": step, "epoch": self.trainer.current_epoch})
         write_atomically(self.run_dir / "finished.json", f"{finished}\n".encode())
-        log.info("Finished after step %d. The backbone is in %s.", step, target)
+        say_what_next(self.run_dir, self.trainer, self.data, total)
 
 
 def _command() -> str:

@@ -11,7 +11,10 @@ import torch
 
 from sslight import config as configs
 from sslight.data.sampler import check_batch_size
+from sslight.errors import RefusedRun, refusing
+from sslight.optim import Recipe
 from sslight.run import assemble
+from sslight.schedules import Clock, as_schedule
 
 #: float32 parameter, gradient and one or two optimizer tensors.
 _BYTES_PER_PARAMETER = {"adam": 16, "adamw": 16, "sgd": 12, "lars": 12}
@@ -48,6 +51,30 @@ def plan(
     return Plan(tuple(lines))
 
 
+def first_clock(data: Any, trainer: Mapping[str, Any]) -> Clock:
+    """Return the clock of a run's first step: steps in all and per epoch."""
+    per_epoch = data.num_images("train") // data.batch_size
+    epochs, steps = trainer.get("max_epochs"), int(trainer.get("max_steps") or -1)
+    if epochs is None:
+        epochs = -1 if steps > 0 else 1000  # Lightning's default
+    bounds = [steps] if steps > 0 else []
+    bounds += [per_epoch * int(epochs)] if int(epochs) >= 0 else []
+    if not bounds:
+        raise RefusedRun(
+            "trainer.max_epochs is -1 and trainer.max_steps is not set, so training has no end and "
+            "schedules have no length. Give one of them; trainer.max_time may stop it earlier."
+        )
+    return Clock(step=0, total=min(bounds), per_epoch=per_epoch)
+
+
+def check_schedules(recipe: Recipe, batch_size: int, clock: Clock) -> None:
+    """Refuse schedules that do not fit into the training, such as a warmup longer than it."""
+    with refusing(ValueError):
+        if clock.total > 0:
+            recipe.scaled_lr(batch_size)(clock)
+            as_schedule(recipe.weight_decay)(clock)
+
+
 def _data_lines(data: Any) -> list[tuple[str, str]]:
     lines = []
     for split in data.split_names:
@@ -81,13 +108,11 @@ def _length_lines(method: Any, data: Any, trainer: Mapping[str, Any]) -> list[tu
     ranks = devices if isinstance(devices, int) and devices > 0 else 1
     ranks *= int(trainer.get("num_nodes", 1))
     check_batch_size(data.num_images("train"), data.batch_size, ranks, accumulate)
-    per_epoch = data.num_images("train") // data.batch_size
-    epochs = trainer.get("max_epochs")
-    steps = int(trainer.get("max_steps", -1))
-    total = steps if steps > 0 else per_epoch * (1000 if epochs is None else int(epochs))
+    clock = first_clock(data, trainer)
+    check_schedules(method.recipe, data.batch_size, clock)
     micro = data.batch_size // (ranks * accumulate)
     return [
         ("batch", f"{data.batch_size} images a step = {ranks} devices x {accumulate} x {micro}"),
-        ("length", f"{per_epoch} steps an epoch, {total} steps in all"),
+        ("length", f"{clock.per_epoch} steps an epoch, {clock.total} steps in all"),
         ("learning rate", method.recipe.describe_lr(data.batch_size)),
     ]

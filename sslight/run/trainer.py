@@ -13,8 +13,16 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.profilers import (
+    AdvancedProfiler,
+    Profiler,
+    PyTorchProfiler,
+    SimpleProfiler,
+)
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from sslight import config as configs
+from sslight.errors import refusing
 from sslight.loggers import JsonlLogger
 from sslight.strategies import AtomicCheckpointIO, SyncBatchNormPlugin
 
@@ -26,6 +34,12 @@ _FIXED = {
     "enable_model_summary": False,
 }
 
+_PROFILERS = {
+    "simple": SimpleProfiler,
+    "advanced": AdvancedProfiler,
+    "pytorch": PyTorchProfiler,
+}
+
 #: Warnings about Lightning's own code, or about loaders and modes that are as sslight wants them.
 _NOT_FOR_USERS = (
     r".*isinstance\(treespec, LeafSpec\).*",
@@ -33,6 +47,7 @@ _NOT_FOR_USERS = (
     r".*your dataloader is not resumable.*",
     r".*module\(s\) in eval mode at the start of training.*",
     r".*smaller than the logging interval.*",
+    r".*Total length of `list` across ranks is zero.*",
     r".*It is recommended to use `self.log.*sync_dist=True.*",  # values are equal on all ranks
 )
 
@@ -57,7 +72,8 @@ def build_trainer(
         trust: Packages whose classes the config may name.
         start_step: The step the run goes on from; later events are cut from TensorBoard.
     """
-    options = configs.trainer_arguments(node, trust)
+    options = configs.trainer_arguments(node, trust, run_dir)
+    options["profiler"] = _profiler(options.get("profiler"), run_dir)
     sync = options.pop("sync_batchnorm", False)
     named = options.pop("logger", None)
     chosen = logger if logger is not None else named
@@ -65,13 +81,24 @@ def build_trainer(
         purge = start_step + 1 if (run_dir / "tensorboard").exists() else None
         chosen = TensorBoardLogger(run_dir, name="", version="tensorboard", purge_step=purge)
     several = [chosen] if isinstance(chosen, Logger) else list(chosen or [])
-    return pl.Trainer(
-        **{**options, **_FIXED},
-        default_root_dir=run_dir,
-        callbacks=list(callbacks),
-        logger=[*several, JsonlLogger(run_dir)],
-        plugins=_plugins(sync),
-    )
+    with refusing(MisconfigurationException, ValueError, TypeError, ImportError):
+        return pl.Trainer(
+            **{**options, **_FIXED},
+            default_root_dir=run_dir,
+            callbacks=list(callbacks),
+            logger=[*several, JsonlLogger(run_dir)],
+            plugins=_plugins(sync),
+        )
+
+
+def _profiler(chosen: Any, run_dir: Path) -> Any:
+    """Let a profiler write ``<stage>-profile-<rank>.txt`` into the run unless it says where."""
+    if isinstance(chosen, str):
+        chosen = _PROFILERS[chosen]()
+    if isinstance(chosen, Profiler):
+        chosen.dirpath = chosen.dirpath or run_dir
+        chosen.filename = chosen.filename or "profile"
+    return chosen
 
 
 def _plugins(sync_batchnorm: bool | int) -> list[Any]:

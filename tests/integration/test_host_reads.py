@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import sslight
 from sslight import config
+from sslight.augment import pixels
+from sslight.augment.presets import PRESETS
+from sslight.augment.views import make_views
 
 STEPS, EVERY = 12, 5
 
@@ -40,10 +44,22 @@ class Reads(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
+        self.counts = True
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func.name().split(".")[0] in self.names
+        self.count += self.counts and func.name().split(".")[0] in self.names
         return func(*args, **(kwargs or {}))
+
+
+def not_counted(reads: Reads, function: Callable[..., Any]) -> Callable[..., Any]:
+    def inner(*args: Any) -> Any:
+        reads.counts = False
+        try:
+            return function(*args)
+        finally:
+            reads.counts = True
+
+    return inner
 
 
 class Steps(pl.Callback):
@@ -70,7 +86,9 @@ def reads_of_sslight(folder: Path, name: str, *callbacks: pl.Callback) -> dict[i
     file = folder / "all.yaml"
     views = tiny.method_class(name).default_views
     file.write_text(CONFIG.format(method=name, views=views))
-    with Reads() as reads:
+    with Reads() as reads, pytest.MonkeyPatch.context() as patch:
+        # On a CPU, where nothing waits, views look for their rows; on a device workers have done it.
+        patch.setattr(pixels, "affected_rows", not_counted(reads, pixels.affected_rows))
         steps = Steps(reads)
         result = sslight.fit(file, [f"run_dir={folder / 'run'}"], callbacks=[*callbacks, steps])
     kinds = {type(callback).__name__ for callback in result.trainer.callbacks}
@@ -120,3 +138,22 @@ def test_no_more_reads_than_lightnings(tmp_path: Path, bare: dict[int, int], nam
 def test_a_read_would_be_noticed(tmp_path: Path, bare: dict[int, int]):
     ours = reads_of_sslight(tmp_path, METHODS[0], Reader())
     assert all(count > silent(bare)[step] for step, count in silent(ours).items())
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_on_a_device_augmentation_reads_nothing(preset: str):
+    """The meta device has no values to read: whatever asked for one would raise."""
+    maker = make_views(PRESETS[preset](size=16), seed=0)
+    images = [torch.randint(256, (3, 20, 20), dtype=torch.uint8) for _ in range(6)]
+    raw = on_meta(maker.fetch(images, 0, torch.arange(6)))
+    assert any(torch.is_tensor(value) for value in raw["params"][0].values())
+    views = maker.apply(raw)["views"]
+    assert {(view.device.type, view.dtype) for view in views} == {("meta", torch.float32)}
+
+
+def on_meta(value: Any) -> Any:
+    if torch.is_tensor(value):
+        return value.to("meta")
+    if isinstance(value, dict):
+        return {key: on_meta(entry) for key, entry in value.items()}
+    return [on_meta(entry) for entry in value] if isinstance(value, list) else value

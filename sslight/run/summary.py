@@ -1,0 +1,50 @@
+"""The last lines of a run: what came out, where it is, and what to do with it."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+from sslight.data.datamodule import SSLDataModule
+
+log = logging.getLogger("sslight")
+
+#: Metrics that say nothing about the result.
+_LEFT_OUT = ("step", "time/", "train/lr", "lr/")
+
+
+def last_metrics(trainer: pl.Trainer) -> dict[str, float]:
+    """Return the last value of each logged metric."""
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def in_words(metrics: Mapping[str, float]) -> str:
+    """Write metrics in a line; steps, times and rates are left out."""
+    shown = {k: v for k, v in metrics.items() if not k.startswith(_LEFT_OUT)}
+    return "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+
+
+def say_what_next(run_dir: Path, trainer: pl.Trainer, data: SSLDataModule, total: int) -> None:
+    """Log the last metrics, the run's folder and the next commands.
+
+    Args:
+        run_dir: The run's folder.
+        trainer: After ``fit``.
+        data: Labels in train and test decide whether ``eval`` or ``extract`` comes next.
+        total: Steps that the config asked for.
+    """
+    step, found = trainer.global_step, in_words(last_metrics(trainer))
+    early = f" of {total}, as a limit or a callback asked" if step < total else ""
+    log.info("Finished after step %d%s.%s", step, early, f" {found}" if found else "")
+    log.info("Run folder: %s (backbone.safetensors, checkpoints, metrics.jsonl, log.txt)", run_dir)
+    labelled = all(
+        split in data.split_names and data.labels(split) is not None for split in ("train", "test")
+    )
+    command, where = "eval" if labelled else "extract", shlex.quote(str(run_dir))
+    log.info("Next: sslight %s --config %s", command, where)
+    if (run_dir / "tensorboard").is_dir():
+        log.info("Curves: tensorboard --logdir %s", where)
