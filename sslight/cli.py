@@ -63,10 +63,10 @@ def _complain(error: Exception, *, debug: bool) -> int:
 
 
 def _is_usage(error: Exception) -> bool:
-    from sslight.errors import RefusedRun
+    from sslight.errors import RefusedRunError
     from sslight.registry.families import UnknownNameError
 
-    return isinstance(error, UsageError | UnknownNameError | RefusedRun)
+    return isinstance(error, UsageError | UnknownNameError | RefusedRunError)
 
 
 # -------------------------------------------------------------------- commands

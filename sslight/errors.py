@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class RefusedRun(ValueError):
+class RefusedRunError(ValueError):
     """What was asked for cannot be run; the message says where, why, and what to write instead."""
 
 
 @contextmanager
 def refusing(*kinds: type[Exception]) -> Iterator[None]:
-    """Turn errors into :class:`RefusedRun`: what is done inside fails by the user's files or words.
+    """Turn errors into :class:`RefusedRunError`, where only the user's files or words can cause them.
 
     Args:
         *kinds: Which errors; by default those that a missing file, a wrong value and a missing
@@ -21,7 +21,7 @@ def refusing(*kinds: type[Exception]) -> Iterator[None]:
     kinds = kinds or (ValueError, OSError, ImportError)
     try:
         yield
-    except RefusedRun:
+    except RefusedRunError:
         raise
     except kinds as error:
-        raise RefusedRun(str(error).strip()) from error
+        raise RefusedRunError(str(error).strip()) from error

@@ -15,7 +15,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from sslight.errors import RefusedRun
+from sslight.errors import RefusedRunError
 from sslight.utils import write_atomically
 
 #: Loggers whose messages go to log.txt.
@@ -93,7 +93,7 @@ class JsonlLogger(Logger):
         try:
             step = json.loads(line)["step"]
         except (ValueError, KeyError, TypeError) as error:
-            raise RefusedRun(
+            raise RefusedRunError(
                 f"{self.path}: this line is not a row of metrics: {line[:80]!r}. Was the file "
                 "edited? Remove the line, or move the file away."
             ) from error

@@ -1,8 +1,8 @@
 """SSLModule: what every self-supervised method has in common, and nothing else.
 
-A method subclasses it, builds its modules in ``__init__`` and writes ``training_loss``. The base owns
-the loop's mechanics: steps, schedules, logging, the clock and the tick of everything that moves after
-an optimizer step.
+A method subclasses it, builds its modules in ``__init__`` and writes ``training_loss``. The base
+owns the loop's mechanics: steps, schedules, logging, the clock and the tick of everything that
+moves after an optimizer step.
 """
 
 from __future__ import annotations
@@ -141,13 +141,14 @@ class SSLModule(pl.LightningModule):
     def _training_length(self) -> tuple[int, int]:
         if self._steps is None:
             trainer = self.trainer
+            batches = strategies.batches_per_epoch(trainer)
             total = trainer.estimated_stepping_batches
-            if math.isinf(total):
+            if math.isinf(total) or math.isinf(batches):
                 raise ValueError(
                     "Schedules need the length of training: set Trainer(max_epochs=...) or "
                     "max_steps, and give a loader that has a length."
                 )
-            per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+            per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
             self._steps = int(total), per_epoch
         return self._steps
 
@@ -194,9 +195,8 @@ class SSLModule(pl.LightningModule):
             for name in getattr(module, "large_buffers", ())
         ]
         if names:
-            nn.parallel.DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
-                self, names
-            )
+            # What DDP's own _set_params_and_buffers_to_ignore_for_model sets.
+            self._ddp_params_and_buffers_to_ignore = names
 
     def configure_model(self) -> None:
         """Shard every child over the ranks when the strategy brings a device mesh (FSDP2)."""
@@ -235,12 +235,13 @@ class SSLModule(pl.LightningModule):
         missing = [key for key in self.needs if key not in batch]
         if missing:
             raise ValueError(
-                f"{type(self).__name__} needs {missing} in each batch, which holds {sorted(batch)}. "
-                f"Use data.views: {{name: {self.default_views}}}, or a dataset that yields them."
+                f"{type(self).__name__} needs {missing} in each batch, which holds "
+                f"{sorted(batch)}. Use data.views: {{name: {self.default_views}}}, or a dataset "
+                "that yields them."
             )
 
     def _log_step(self, output: StepOutput) -> None:
-        """Log on logging steps only; the loss is the mean over the accumulation window and ranks."""
+        """Log on logging steps only; the loss is the mean over accumulation window and ranks."""
         loss = output.loss.detach() / self.trainer.accumulate_grad_batches
         self._window = loss if self._window is None else self._window + loss
         if strategies.is_accumulating(self.trainer):
@@ -296,7 +297,7 @@ class SSLModule(pl.LightningModule):
         return callable(getattr(self, "predict", None))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Feed ``self.metrics`` where the method predicts; give embeddings where a probe wants them."""
+        """Feed ``self.metrics`` where the method predicts; embed where a probe wants it."""
         images = batch["views"][0]
         label = batch.get("label")
         if self.predicts and self.metrics and label is not None and len(images):

@@ -14,7 +14,7 @@ import torch
 
 from sslight.callbacks.checkpoint import checkpoints
 from sslight.config import flatten
-from sslight.errors import RefusedRun
+from sslight.errors import RefusedRunError
 
 Policy = Literal["auto", "never", "must"]
 
@@ -47,7 +47,7 @@ _BINDING_CALLBACK = "ema_weights"
 _TOLD = "SSLIGHT_RESUME_FROM"
 
 
-class ResumeError(RefusedRun):
+class ResumeError(RefusedRunError):
     """The run folder and the command contradict each other; the message gives the ways out."""
 
 
@@ -107,8 +107,8 @@ def release(start: Start) -> None:
 def _check_policy(run_dir: Path, policy: Policy, has_checkpoint: bool) -> None:
     if policy == "must" and not has_checkpoint:
         raise ResumeError(
-            f"resume: must, but {run_dir / 'checkpoints'} holds no checkpoint. Check run_dir, or use "
-            "resume=auto to start a new run."
+            f"resume: must, but {run_dir / 'checkpoints'} holds no checkpoint. Check run_dir, or "
+            "use resume=auto to start a new run."
         )
     if policy == "never" and (has_checkpoint or (run_dir / "config.yaml").exists()):
         raise ResumeError(

@@ -1,7 +1,7 @@
 """Run the real command line many times without paying for its imports each time.
 
-A server process imports everything once and forks for each command, so a test can kill a real process
-at any moment. Nothing computes before the fork, so no thread is lost in it.
+A server process imports everything once and forks for each command, so a test can kill a real
+process at any moment. Nothing computes before the fork, so no thread is lost in it.
 """
 
 from __future__ import annotations
@@ -104,4 +104,5 @@ class CliServer:
     def close(self) -> None:
         if self.process.stdin:
             self.process.stdin.close()
+        self.process.terminate()  # a data worker forked meanwhile may hold the pipe open
         self.process.wait(timeout=30)

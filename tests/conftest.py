@@ -28,7 +28,9 @@ def real_images() -> Path:
     if not (folder / "cifar10").is_dir():
         if os.environ.get("SSLIGHT_REQUIRE_DATA"):
             pytest.fail(f"real images are required here, but {folder} has none")
-        pytest.skip(f"no real images in {folder}; set SSLIGHT_DATA to the folder that holds cifar10/")
+        pytest.skip(
+            f"no real images in {folder}; set SSLIGHT_DATA to the folder that holds cifar10/"
+        )
     return folder
 
 

@@ -14,11 +14,12 @@ from sslight.strategies import StopSignal, is_accumulating, rewind_fetched_batch
 class Checkpoint(LightningCheckpoint):
     """Save the whole state of training every n steps or epochs, and when a signal asks to stop.
 
-    A checkpoint of step k is written when step k's row is in the logs and the validation due after
-    it is done: just before the next batch is trained on, or at the end of the epoch. So nothing that
-    belongs to step k is missing from a run that goes on from it. The last N stay, and the best one if
-    a metric is monitored. On SIGTERM, SIGINT or SIGUSR1 (SLURM) to any rank, all ranks save at the
-    same step and leave with 128 + signal; a signal that comes during validation waits for its end.
+    A checkpoint of step k is written when step k's row is in the logs and the validation due
+    after it is done: just before the next batch is trained on, or at the end of the epoch. So
+    nothing that belongs to step k is missing from a run that goes on from it. The last N stay, and
+    the best one if a metric is monitored. On SIGTERM, SIGINT or SIGUSR1 (SLURM) to any rank, all
+    ranks save at the same step and leave with 128 + signal; a signal that comes during validation
+    waits for its end.
 
     Args:
         every_n_steps: Optimizer steps between checkpoints; None for none within an epoch.

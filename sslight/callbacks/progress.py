@@ -51,6 +51,7 @@ class Progress(pl.Callback):
         """Draw the bar."""
         self._timer.start()
         self._said_at = trainer.global_step
+        self._results = ""
         wanted = sys.stderr.isatty() if self.bar is None else self.bar
         if wanted and trainer.is_global_zero:
             self._draw(trainer)

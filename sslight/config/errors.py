@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sslight.errors import RefusedRun
+from sslight.errors import RefusedRunError
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Problem:
         return " ".join(": ".join(parts).split())
 
 
-class ConfigError(RefusedRun):
+class ConfigError(RefusedRunError):
     """A config that cannot be used; its text is one line per problem."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:

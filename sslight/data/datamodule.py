@@ -10,15 +10,15 @@ from typing import Any, Literal
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from sslight.augment.presets import PRESETS
-from sslight.augment.views import ViewMaker, make_views
-from sslight.data.limit import Limit
 from torch.utils.data import Dataset
 
 from sslight import strategies
+from sslight.augment.presets import PRESETS
 from sslight.augment.spec import ViewSpec
+from sslight.augment.views import ViewMaker, make_views
 from sslight.data.batch import RawBatch
 from sslight.data.dataset import OnError, ViewDataset
+from sslight.data.limit import Limit
 from sslight.data.loader import EvalLoader, TrainLoader, WorkerOptions, auto_workers
 from sslight.data.sampler import EpochBatches, shard_rows
 from sslight.data.sources.base import Source
@@ -33,23 +33,23 @@ AnySource = Source | Dataset[Any]
 class SSLDataModule(pl.LightningDataModule):
     """Train, test and extra splits; any of them may be absent, and labels may too.
 
-    Pixels are decoded and cropped per image in workers, and augmented in batches on the device after
-    the transfer. Everything drawn is a function of (seed, epoch, image, view): neither the number of
-    workers and ranks nor a restart changes it.
+    Pixels are decoded and cropped per image in workers, and augmented in batches on the device
+    after the transfer. Everything drawn is a function of (seed, epoch, image, view): neither the
+    number of workers and ranks nor a restart changes it.
 
     Args:
         train: The images to learn from: a source, or any map-style dataset.
         test: Images for validation and evaluation.
         splits: Further named splits, for extraction and evaluation.
-        views: A list of view specs, a preset's name, or a view maker; None for the method's default.
+        views: View specs, a preset's name, or a view maker; None for the method's default.
         eval_view: The clean view; None for the ``eval`` preset at the first view's size.
         batch_size: Images per optimizer step, over all devices and accumulated micro-batches.
         eval_batch_size: Images per forward pass of evaluation on each device; None for the size of
             a training micro-batch.
         workers: Worker processes per rank; ``auto`` looks at the cores.
-        on_error: What to do about unreadable images. ``replace``: another image takes the place, with
-            its own index and label; ``skip``: the same in training, while extraction and evaluation
-            keep the row, marked as not ok.
+        on_error: What to do about unreadable images. ``replace``: another image takes the place,
+            with its own index and label; ``skip``: the same in training, while extraction and
+            evaluation keep the row, marked as not ok.
         limit: A number of train images, or a :class:`Limit`.
         test_limit: The same for the test split.
         seed: Seed of order, crops, colours and every other draw.

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from sslight.augment.views import ViewMaker
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from sslight.augment.draws import seed_of
+from sslight.augment.views import ViewMaker
 from sslight.data.batch import RawBatch, map_tensors
 from sslight.data.errors import ImageError
 from sslight.data.sources.base import Source
@@ -34,8 +34,8 @@ class ViewDataset(Dataset[RawBatch]):
         source: An opened source.
         maker: Cuts and draws the views of each image.
         seed: Seed of everything drawn per image.
-        on_error: What to do about an unreadable image: ``raise``; ``replace`` it by another one with
-            *its* index and label; ``skip``.
+        on_error: What to do about an unreadable image: ``raise``; ``replace`` it by another one,
+            with *its* index and label; ``skip``.
         replace: Whether ``skip`` replaces too (training), or keeps the row marked as not ``ok``.
     """
 

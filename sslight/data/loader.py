@@ -1,4 +1,4 @@
-"""Loaders without state: where to start is read from the trainer when the first batch is asked for."""
+"""Loaders without state: the trainer says where to start when the first batch is asked for."""
 
 from __future__ import annotations
 
@@ -56,14 +56,21 @@ _running: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def batches_of(loader: DataLoader[RawBatch]) -> Iterator[RawBatch]:
-    """Iterate a DataLoader such that its workers end with this process, however it leaves."""
+    """Iterate a DataLoader; its workers end with this process, however it leaves.
+
+    An error that a worker hands over in place of a batch is raised here, without its traceback.
+    """
     iterator = iter(loader)
     if loader.num_workers:
-        if not _running:
-            atexit.unregister(_end_workers)
-            atexit.register(_end_workers)  # before multiprocessing's own, which waits for SIGTERM
+        # Before Python's own handlers, which wait for workers that ignore SIGTERM; what is
+        # registered last runs first, and torch registers a handler for every worker.
+        atexit.unregister(_end_workers)
+        atexit.register(_end_workers)
         _running.add(iterator)
-    yield from iterator
+    for batch in iterator:
+        if isinstance(batch, ImageError):
+            raise batch
+        yield batch
 
 
 def _end_workers() -> None:
@@ -125,7 +132,7 @@ class TrainLoader:
 
     def __iter__(self) -> Iterator[RawBatch]:
         self.batches.start_at(*self.position())
-        yield from _delivered(iter(self._loader))
+        yield from batches_of(self._loader)
 
 
 class EvalLoader:
@@ -148,30 +155,4 @@ class EvalLoader:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[RawBatch]:
-        yield from _delivered(iter(self.options.loader(self.dataset, self.rows, persistent=False)))
-
-
-#: DataLoader iterators that may have worker processes.
-_iterators: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-def _delivered(batches: Iterator[Any]) -> Iterator[RawBatch]:
-    """Hand on the batches of a DataLoader; raise the error that a worker handed over as one.
-
-    Workers ignore SIGTERM, by which Python at its exit ends those that an exception has left
-    behind, and it would wait for them forever: so they are told to stop before it comes to that.
-    """
-    _iterators.add(batches)
-    atexit.unregister(_stop_workers)
-    atexit.register(_stop_workers)  # what is registered last runs first
-    for batch in batches:
-        if isinstance(batch, ImageError):
-            raise batch
-        yield batch
-
-
-def _stop_workers() -> None:
-    for iterator in list(_iterators):
-        stop = getattr(iterator, "_shutdown_workers", None)
-        if stop is not None:
-            stop()
+        yield from batches_of(self.options.loader(self.dataset, self.rows, persistent=False))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sslight.augment.draws import seed_of
-from sslight.errors import RefusedRun
+from sslight.errors import RefusedRunError
 
 
 def epoch_order(num_images: int, seed: int, epoch: int) -> torch.Tensor:
@@ -20,8 +20,8 @@ def epoch_order(num_images: int, seed: int, epoch: int) -> torch.Tensor:
 class EpochBatches:
     """Micro-batches of one rank, as lists of (epoch, index) pairs; a batch sampler without state.
 
-    The global batch k of an epoch is a function of (seed, epoch, k). Micro-batch ``a`` of rank ``r``
-    (of ``W``) holds its rows ``(a W + r) b ...`` of it, contiguous, so that gathering over ranks
+    The global batch k of an epoch is a function of (seed, epoch, k). Micro-batch ``a`` of rank
+    ``r`` (of ``W``) holds its rows ``(a W + r) b ...``, contiguous, so that gathering over ranks
     restores the global order. The short tail of the epoch is dropped.
 
     Args:
@@ -72,17 +72,19 @@ class EpochBatches:
 def check_batch_size(num_images: int, batch_size: int, world_size: int, accumulate: int) -> None:
     """Raise unless the global batch splits evenly and the split holds at least one."""
     if accumulate < 1:
-        raise RefusedRun(f"trainer.accumulate_grad_batches is {accumulate}; give a number from 1.")
+        raise RefusedRunError(
+            f"trainer.accumulate_grad_batches is {accumulate}; give a number from 1."
+        )
     parts = world_size * accumulate
     if batch_size < 1 or batch_size % parts:
         lower, upper = batch_size // parts * parts, (batch_size // parts + 1) * parts
         near = f"{lower} or {upper}" if lower > 0 else f"{upper}"
-        raise RefusedRun(
-            f"data.batch_size is {batch_size} images per optimizer step, which {world_size} devices "
-            f"x {accumulate} accumulated micro-batches cannot share evenly. Use {near}."
+        raise RefusedRunError(
+            f"data.batch_size is {batch_size} images per optimizer step, which {world_size} "
+            f"devices x {accumulate} accumulated micro-batches cannot share evenly. Use {near}."
         )
     if num_images < batch_size:
-        raise RefusedRun(
+        raise RefusedRunError(
             f"The train split has {num_images} images, fewer than one batch of {batch_size}. "
             f"Lower data.batch_size to at most {num_images // parts * parts}."
         )

@@ -7,11 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sslight.data.limit import Limit, Subset, limit_rows
-from sslight.data.sources.wrap import as_source
-
 from sslight.data.sources.base import Source
+from sslight.data.sources.wrap import as_source
 from sslight.errors import refusing
-
 
 _NAME = re.compile(r"\w[\w.-]*")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sslight.errors import RefusedRun
+from sslight.errors import RefusedRunError
 from sslight.features.store import FeatureStore, Split, load_features
 from sslight.utils import write_atomically
 
@@ -73,7 +73,7 @@ class Subject:
         """Features ``[N, ...]`` of a split, memory-mapped, in dataset order."""
         rows = self.split(split)
         if layer is not None and layer not in rows.layers:
-            raise RefusedRun(
+            raise RefusedRunError(
                 f"{self.root} has no layer {layer!r} of {split!r}; it has "
                 f"{', '.join(rows.layers)}. extract.layers says which are made."
             )
@@ -84,7 +84,7 @@ class Subject:
         unlabelled = self.has_backbone and self._datamodule.labels(split) is None
         labels = None if unlabelled else self.split(split).labels
         if labels is None:
-            raise RefusedRun(
+            raise RefusedRunError(
                 f"The split {split!r} in {self.root} has no labels, and this protocol needs them."
             )
         return labels
@@ -104,13 +104,13 @@ class Subject:
         """A split of the store, extracted now if it is not complete and can be.
 
         Raises:
-            RefusedRun: The store holds features of other weights, views or images.
+            RefusedRunError: The store holds features of other weights, views or images.
         """
         if self.has_backbone and name not in self._current:
             self._make_current(name)
         store = self._opened()
         if name not in store:
-            raise RefusedRun(
+            raise RefusedRunError(
                 f"{self.root} has features of {', '.join(store) or 'no split'}, not of {name!r}. "
                 f"`sslight extract --config ... extract.splits=[{name}]` makes them."
             )
@@ -133,7 +133,7 @@ class Subject:
 
     def _need(self, thing: Any, what: str) -> Any:
         if thing is None:
-            raise RefusedRun(
+            raise RefusedRunError(
                 f"This protocol needs {what}, but {self.root} holds features only. Run it on the "
                 "training run: `sslight eval --config <its config.yaml>`."
             )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslight.errors import RefusedRun
+from sslight.errors import RefusedRunError
 from sslight.eval.base import Result, Subject
 from sslight.eval.votes import count_right
 
@@ -100,7 +100,7 @@ def _listed(value: Any) -> list[Any]:
 def _class_ids(subject: Subject, split: str) -> Tensor:
     labels = np.asarray(subject.labels(split))
     if labels.ndim != 1:
-        raise RefusedRun(
+        raise RefusedRunError(
             f"knn: the labels of {split!r} are {list(labels.shape)}, several per image; kNN here "
             "needs one class per image."
         )

@@ -18,7 +18,7 @@ from sslight.backbones.layers import LayerReader
 from sslight.backbones.spec import spec_of
 from sslight.checkpoints.load import LoadedBackbone
 from sslight.checkpoints.record import view_fields, weights_digest
-from sslight.errors import RefusedRun
+from sslight.errors import RefusedRunError
 from sslight.features.compute import FeatureBlock, iterate
 from sslight.features.manifest import LayerEntry, Manifest, SplitEntry
 from sslight.features.store import FeatureStore, load_features
@@ -124,7 +124,7 @@ def is_extracted(
     Without ``options.layers``, whatever layers are there will do.
 
     Raises:
-        RefusedRun: ``out`` holds features of other weights, layers, views or images.
+        RefusedRunError: ``out`` holds features of other weights, layers, views or images.
     """
     found = Manifest.read(Path(out))
     if found is None:
@@ -219,7 +219,7 @@ def _extract_split(
 def _entry(datamodule: Any, split: str) -> SplitEntry:
     source = datamodule.source(split)
     if len(source) == 0:
-        raise RefusedRun(f"extract: the split {split!r} has no images.")
+        raise RefusedRunError(f"extract: the split {split!r} has no images.")
     classes = None if source.classes is None else list(source.classes)
     labelled = datamodule.labels(split) is not None
     return SplitEntry(len(source), source.fingerprint(), classes, labelled)
@@ -259,7 +259,7 @@ def _array(name: str, feature: Tensor, dtype: np.dtype[Any]) -> np.ndarray:
     if dtype == np.float16:
         too_large = np.abs(values) > np.finfo(np.float16).max
         if too_large.any():
-            raise RefusedRun(
+            raise RefusedRunError(
                 f"extract: layer {name!r} has values up to {np.abs(values).max():.3g}, more than "
                 "float16 holds (65504). Use `extract.dtype=float32`."
             )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sslight.backbones.spec import did_you_mean
+from sslight.errors import RefusedRunError
 from sslight.features.ids import PackedIds
 from sslight.features.manifest import FILE, Manifest, SplitEntry, layer_file
 
@@ -58,7 +59,7 @@ class FeatureStore(Mapping[str, "Split"]):
             )
         split = Split(self.root / name, name, self.manifest, self.manifest.splits[name])
         if not self._partial and not split.complete:
-            raise ValueError(
+            raise RefusedRunError(
                 f"{split.folder}: {len(split) - int(split.done.sum())} of {len(split)} rows are "
                 "not extracted yet. Run the same `sslight extract` again, it continues; or open it "
                 "with load_features(..., partial=True)."

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sslight.errors import RefusedRun
+from sslight.errors import RefusedRunError
 from sslight.features.files import FLUSH_ROWS, RowWriter, create_split
 from sslight.features.ids import PackedIds
 from sslight.features.manifest import FILE, LayerEntry, Manifest, SplitEntry, layer_file
@@ -137,7 +137,7 @@ class StoreWriter:
                     f"now {entry.count}, index {entry.fingerprint[:12]}"
                 )
         if different:
-            raise RefusedRun(
+            raise RefusedRunError(
                 f"{self.root} holds features of something else:\n  "
                 + "\n  ".join(different)
                 + "\nGive another folder (`extract.out=...`), or remove this one."

@@ -18,7 +18,7 @@ from sslight import config as configs
 from sslight.backbones.layers import LayerReader
 from sslight.checkpoints import init_backbone, load_backbone
 from sslight.data.datamodule import SSLDataModule
-from sslight.errors import RefusedRun, refusing
+from sslight.errors import RefusedRunError, refusing
 from sslight.features import FeatureStore, load_features
 from sslight.features.extract import ExtractOptions, extract_features
 from sslight.loggers import write_log_file
@@ -153,7 +153,7 @@ def _backbone(
         return network, f"{checked['backbone']['name']} (init: {init})"
     if not any(True for _ in network.parameters()):
         return network, str(checked["backbone"]["name"])
-    raise RefusedRun(
+    raise RefusedRunError(
         f"There is no trained backbone in {run_dir}, and features of random weights are seldom "
         "wanted. Train first (`sslight fit` with the same config), name weights with "
         "extract.checkpoint=PATH or init=PATH, or write init=random."

@@ -20,7 +20,8 @@ from sslight import resume
 from sslight.callbacks.checkpoint import Checkpoint, checkpoints
 from sslight.checkpoints import init_backbone, load_backbone, method_record, save_backbone
 from sslight.data.datamodule import SSLDataModule
-from sslight.errors import RefusedRun, refusing
+from sslight.data.sampler import check_batch_size
+from sslight.errors import RefusedRunError, refusing
 from sslight.loggers import JsonlLogger, log_failures, write_log_file
 from sslight.module import SSLModule
 from sslight.modules.ema import EMA
@@ -28,6 +29,7 @@ from sslight.run import assemble
 from sslight.run.plan import check_schedules, first_clock
 from sslight.run.summary import in_words, last_metrics, say_what_next
 from sslight.run.trainer import build_trainer, quiet_lightning
+from sslight.strategies import is_trial
 from sslight.utils import write_atomically
 
 log = logging.getLogger("sslight")
@@ -154,7 +156,9 @@ class _Walk:
 
     def _refuse_other_images(self) -> None:
         splits = [name for name in ("train", "test") if name in self.data.split_names]
-        self.fingerprints = {name: self.data.source(name).fingerprint() for name in splits}
+        self.fingerprints: dict[str, str] = {
+            name: self.data.source(name).fingerprint() for name in splits
+        }
         found = resume.index_differences(self.stored, self.fingerprints, self.accept)
         resume.refuse(self.run_dir, found)
 
@@ -205,6 +209,7 @@ class _Walk:
             log.info("%s", in_words(result.metrics) or "Nothing measures the test split.")
             return result
         clock = first_clock(self.data, self.config.get("trainer") or {})
+        self._check_batch_size()
         check_schedules(self.method.recipe, self.data.batch_size, clock)
         self._say_where_it_starts()
         self._train()
@@ -212,6 +217,11 @@ class _Walk:
         if self.trainer.is_global_zero:
             self._finish(clock.total)
         return result
+
+    def _check_batch_size(self) -> None:
+        trainer, images = self.trainer, self.data.num_images("train")
+        parts = trainer.world_size, trainer.accumulate_grad_batches
+        check_batch_size(images, self.data.batch_size, *parts)
 
     def _train(self) -> None:
         """Train; say in a sentence that a checkpoint is of another network (torch needs pages)."""
@@ -222,7 +232,7 @@ class _Walk:
             if self.checkpoint is None or not lines or "loading state_dict" not in lines[0]:
                 raise
             self._take_config_back()
-            raise RefusedRun(
+            raise RefusedRunError(
                 f"{self.checkpoint} does not fit the network of this config ({len(lines) - 1} "
                 f"differences, the first: {' '.join(lines[1:2]).strip()}). A change of the network "
                 "cannot be accepted: start a new run with another run_dir, or restore the old "
@@ -277,7 +287,8 @@ class _Walk:
         save_backbone(backbone, target, meta, view=self.data.clean_view())
         finished = json.dumps({"step": step, "epoch": self.trainer.current_epoch})
         write_atomically(self.run_dir / "finished.json", f"{finished}\n".encode())
-        say_what_next(self.run_dir, self.trainer, self.data, total)
+        if not is_trial(self.trainer):
+            say_what_next(self.run_dir, self.trainer, self.data, total)
 
 
 def _command() -> str:

@@ -11,7 +11,7 @@ import torch
 
 from sslight import config as configs
 from sslight.data.sampler import check_batch_size
-from sslight.errors import RefusedRun, refusing
+from sslight.errors import RefusedRunError, refusing
 from sslight.optim import Recipe
 from sslight.run import assemble
 from sslight.schedules import Clock, as_schedule
@@ -60,7 +60,7 @@ def first_clock(data: Any, trainer: Mapping[str, Any]) -> Clock:
     bounds = [steps] if steps > 0 else []
     bounds += [per_epoch * int(epochs)] if int(epochs) >= 0 else []
     if not bounds:
-        raise RefusedRun(
+        raise RefusedRunError(
             "trainer.max_epochs is -1 and trainer.max_steps is not set, so training has no end and "
             "schedules have no length. Give one of them; trainer.max_time may stop it earlier."
         )

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments import SLURMEnvironment
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
-from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.profilers import (
     AdvancedProfiler,
     Profiler,
     PyTorchProfiler,
     SimpleProfiler,
 )
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from sslight import config as configs
 from sslight.errors import refusing
@@ -72,7 +72,8 @@ def build_trainer(
         trust: Packages whose classes the config may name.
         start_step: The step the run goes on from; later events are cut from TensorBoard.
     """
-    options = configs.trainer_arguments(node, trust, run_dir)
+    with refusing(ImportError):
+        options = configs.trainer_arguments(node, trust, run_dir)
     options["profiler"] = _profiler(options.get("profiler"), run_dir)
     sync = options.pop("sync_batchnorm", False)
     named = options.pop("logger", None)

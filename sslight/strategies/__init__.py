@@ -8,8 +8,10 @@ from sslight.strategies.build import STRATEGIES, ShardedStrategy
 from sslight.strategies.checkpoint_io import AtomicCheckpointIO
 from sslight.strategies.loop import (
     batches_done,
+    batches_per_epoch,
     is_accumulating,
     is_logging_step,
+    is_trial,
     loader_position,
     plain_batch_size,
     rewind_fetched_batch,
@@ -28,8 +30,10 @@ __all__ = [
     "StopSignal",
     "SyncBatchNormPlugin",
     "batches_done",
+    "batches_per_epoch",
     "is_accumulating",
     "is_logging_step",
+    "is_trial",
     "loader_position",
     "plain_batch_size",
     "rewind_fetched_batch",

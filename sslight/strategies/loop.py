@@ -23,8 +23,15 @@ def loader_position(trainer: pl.Trainer) -> tuple[int, int]:
     """Return (epoch, micro-batches of it already trained on), once every loop is restored."""
     ready = trainer.fit_loop.epoch_loop.batch_progress.current.ready
     epoch = trainer.current_epoch
-    # The counters still stand at the end of the last epoch when the next one's first batch is asked.
+    # The counters may still stand at the last epoch's end when the next one's first batch is due.
     return (epoch, 0) if ready >= trainer.num_training_batches else (epoch, int(ready))
+
+
+def batches_per_epoch(trainer: pl.Trainer) -> int | float:
+    """Return the micro-batches of an epoch; Lightning has not counted them before the first one."""
+    if trainer.train_dataloader is None:
+        trainer.fit_loop.setup_data()
+    return trainer.num_training_batches
 
 
 def is_accumulating(trainer: pl.Trainer) -> bool:
@@ -36,16 +43,18 @@ def is_logging_step(trainer: pl.Trainer) -> bool:
     """Tell whether this batch ends with a row in the logs."""
     if is_accumulating(trainer):
         return False
-    return bool(trainer._logger_connector.should_update_logs or trainer.fast_dev_run)
+    return bool(trainer._logger_connector.should_update_logs or is_trial(trainer))
+
+
+def is_trial(trainer: pl.Trainer) -> bool:
+    """Tell whether this is a ``fast_dev_run``."""
+    return bool(getattr(trainer, "fast_dev_run", False))
 
 
 def plain_batch_size(trainer: pl.Trainer) -> int:
     """Return the batch size of a plain DataLoader (training without an SSLDataModule)."""
-    loader: Any = trainer.train_dataloader
-    if loader is None:
-        trainer.fit_loop.setup_data()
-        loader = trainer.train_dataloader
-    size = getattr(loader, "batch_size", None)
+    batches_per_epoch(trainer)
+    size = getattr(trainer.train_dataloader, "batch_size", None)
     if size is None:
         raise ValueError(
             "The training loader has no batch_size, so the learning rate cannot be scaled. "

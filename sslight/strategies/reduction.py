@@ -67,5 +67,5 @@ def _average(grads: list[Tensor]) -> None:
     flat = torch.cat([grad.reshape(-1) for grad in grads])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
-    pieces = flat.split([grad.numel() for grad in grads])
+    pieces = torch.split(flat, [grad.numel() for grad in grads])
     torch._foreach_copy_(grads, [p.view_as(g) for p, g in zip(pieces, grads, strict=True)])

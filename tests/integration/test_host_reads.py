@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def reads_of_sslight(folder: Path, name: str, *callbacks: pl.Callback) -> dict[i
     views = tiny.method_class(name).default_views
     file.write_text(CONFIG.format(method=name, views=views))
     with Reads() as reads, pytest.MonkeyPatch.context() as patch:
-        # On a CPU, where nothing waits, views look for their rows; on a device workers have done it.
+        # On a CPU, where nobody waits, views find their rows here; for a device workers find them.
         patch.setattr(pixels, "affected_rows", not_counted(reads, pixels.affected_rows))
         steps = Steps(reads)
         result = sslight.fit(file, [f"run_dir={folder / 'run'}"], callbacks=[*callbacks, steps])
@@ -141,12 +142,13 @@ def test_a_read_would_be_noticed(tmp_path: Path, bare: dict[int, int]):
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_on_a_device_augmentation_reads_nothing(preset: str):
+def test_on_a_device_augmentation_reads_nothing(preset: str, monkeypatch):
     """The meta device has no values to read: whatever asked for one would raise."""
     maker = make_views(PRESETS[preset](size=16), seed=0)
     images = [torch.randint(256, (3, 20, 20), dtype=torch.uint8) for _ in range(6)]
     raw = on_meta(maker.fetch(images, 0, torch.arange(6)))
     assert any(torch.is_tensor(value) for value in raw["params"][0].values())
+    monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: nullcontext())  # knows no meta
     views = maker.apply(raw)["views"]
     assert {(view.device.type, view.dtype) for view in views} == {("meta", torch.float32)}
 

@@ -11,7 +11,8 @@ class KillAt(Callback):
     """Send this process a signal at a moment of training.
 
     Args:
-        where: batch_start, batch_end, within_window (of accumulation), validation, save (between writing and renaming) or epoch_end.
+        where: batch_start, batch_end, within_window (of accumulation), validation, save (between
+            writing and renaming) or epoch_end.
         step: Optimizer steps done at that moment (for save: how many saves were done).
         number: The signal.
         rank: The rank that gets it; None for all.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from sslight.data.sampler import EpochBatches, epoch_order, shard_rows
 
 
