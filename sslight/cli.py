@@ -91,7 +91,7 @@ def _eval(args: argparse.Namespace) -> None:
     composed = None if store else _config(args)
     from sslight import run
 
-    _show(run.evaluate(composed or args.config, args.words, trust=args.trust))
+    _show(run.evaluate(composed or args.config, protocols=args.words, trust=args.trust))
 
 
 def _is_store(args: argparse.Namespace) -> bool:

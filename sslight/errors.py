@@ -12,7 +12,7 @@ class RefusedRunError(ValueError):
 
 @contextmanager
 def refusing(*kinds: type[Exception]) -> Iterator[None]:
-    """Turn errors into :class:`RefusedRunError`, where only the user's files or words can cause them.
+    """Turn errors into :class:`RefusedRunError`, where only files or words can cause them.
 
     Args:
         *kinds: Which errors; by default those that a missing file, a wrong value and a missing

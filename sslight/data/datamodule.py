@@ -20,9 +20,9 @@ from sslight.data.batch import RawBatch
 from sslight.data.dataset import OnError, ViewDataset
 from sslight.data.limit import Limit
 from sslight.data.loader import EvalLoader, TrainLoader, WorkerOptions, auto_workers
-from sslight.data.sampler import EpochBatches, shard_rows
+from sslight.data.sampler import EpochBatches, check_at_least, shard_rows
 from sslight.data.sources.base import Source
-from sslight.data.splits import Ids, Splits
+from sslight.data.splits import Ids, Splits, merge_splits
 from sslight.types import Batch
 
 logger = logging.getLogger("sslight")
@@ -78,18 +78,9 @@ class SSLDataModule(pl.LightningDataModule):
         prefetch: int = 2,
     ) -> None:
         super().__init__()
-        for name, number, least in (
-            ("batch_size", batch_size, 1),
-            ("eval_batch_size", eval_batch_size, 1),
-            ("workers", workers, 0),
-            ("prefetch", prefetch, 1),
-        ):
-            if isinstance(number, int) and number < least:
-                raise ValueError(f"{name} is {number}; give a number from {least}.")
-        taken = {"train", "test"} & set(splits or {})
-        if taken:
-            raise ValueError(f"splits holds {sorted(taken)}, which have keys of their own.")
-        given = {"train": train, "test": test, **(splits or {})}
+        check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size, prefetch=prefetch)
+        check_at_least(0, workers=workers)
+        given = merge_splits(train, test, splits)
         self.splits = Splits(given, {"train": limit, "test": test_limit})
         self.views = views
         self.eval_view = eval_view

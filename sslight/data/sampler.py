@@ -69,6 +69,13 @@ class EpochBatches:
             yield [(self.epoch, i) for i in order[first : first + micro].tolist()]
 
 
+def check_at_least(least: int, **numbers: object) -> None:
+    """Raise if a number is below ``least``; what is no number (None, ``auto``) passes."""
+    for name, number in numbers.items():
+        if isinstance(number, int) and number < least:
+            raise ValueError(f"{name} is {number}; give a number from {least}.")
+
+
 def check_batch_size(num_images: int, batch_size: int, world_size: int, accumulate: int) -> None:
     """Raise unless the global batch splits evenly and the split holds at least one."""
     if accumulate < 1:

@@ -14,6 +14,14 @@ from sslight.errors import refusing
 _NAME = re.compile(r"\w[\w.-]*")
 
 
+def merge_splits(train: Any, test: Any, others: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return all splits by name; train and test may not come twice."""
+    taken = {"train", "test"} & set(others or {})
+    if taken:
+        raise ValueError(f"splits holds {sorted(taken)}, which have keys of their own.")
+    return {"train": train, "test": test, **(others or {})}
+
+
 class Splits:
     """Sources by name, opened when first asked for.
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy, MultilabelAveragePrecision
 
+from sslight.errors import RefusedRunError
 from sslight.losses.classification import cross_entropy, multilabel_bce
 from sslight.module import SSLModule
 from sslight.modules.mix import Mix, mixed_classes, mixed_labels
@@ -69,6 +70,11 @@ class Supervised(SSLModule):
         self.train(self.training)
 
     def _build_head(self, num_classes: int) -> None:
+        if num_classes < 2 and not self.multi_label:
+            raise RefusedRunError(
+                f"supervised: the data has {num_classes} class, so there is nothing to tell apart. "
+                "Give images of two classes or more."
+            )
         self.num_classes = num_classes
         self.head = nn.Linear(cast(int, self.backbone.embed_dim), num_classes)
         if self.multi_label:
@@ -82,14 +88,14 @@ class Supervised(SSLModule):
     def on_data(self, num_images: int | None, num_classes: int | None) -> None:
         """Build the head for the data's classes, where the constructor was not told."""
         if self.head is None and num_classes is None:
-            raise ValueError(
+            raise RefusedRunError(
                 "supervised: the training data has no labels, so the number of classes is unknown. "
                 "Use a source with labels, or set method.num_classes."
             )
         if self.head is None and num_classes is not None:
             self._build_head(num_classes)
         if num_classes is not None and num_classes > int(self.num_classes or 0):
-            raise ValueError(
+            raise RefusedRunError(
                 f"supervised: num_classes is {self.num_classes}, but the training data has "
                 f"{num_classes} classes. Leave num_classes out, or make it {num_classes}."
             )
@@ -128,7 +134,7 @@ class Supervised(SSLModule):
     def _checked(self, label: Tensor) -> Tensor:
         if label.ndim == (2 if self.multi_label else 1):
             return label
-        raise ValueError(
+        raise RefusedRunError(
             f"supervised: labels are {tuple(label.shape)}, but multi_label is {self.multi_label}. "
             "Labels [B] go with multi_label: false, labels [B, K] with multi_label: true."
         )

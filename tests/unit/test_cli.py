@@ -82,6 +82,18 @@ def test_eval(calls, config_file):
     assert calls == [("evaluate", {"seed": 3}, {"protocols": ["knn", "linear"], "trust": []})]
 
 
+def test_eval_takes_the_folder_of_a_feature_store(monkeypatch, tmp_path, capsys):
+    seen = []
+    fake = SimpleNamespace(evaluate=lambda config, **options: seen.append((config, options)))
+    monkeypatch.setitem(sys.modules, "sslight.run", fake)
+    monkeypatch.setattr(sslight, "run", fake, raising=False)
+    (tmp_path / "manifest.json").touch()
+    assert cli.main(["eval", "knn", "--config", str(tmp_path)]) == 0
+    assert seen == [(str(tmp_path), {"protocols": ["knn"], "trust": []})]
+    assert cli.main(["eval", "--config", str(tmp_path), "eval.knn.k=3"]) == 2
+    assert "eval.knn.k=3 changes nothing" in capsys.readouterr().err
+
+
 def test_check_prints_problems_before_it_plans(calls, config_file, capsys):
     assert cli.main(["check", "--config", config_file]) == 2
     assert calls == []

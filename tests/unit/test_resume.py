@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from sslight import resume
 
@@ -132,3 +133,26 @@ def test_other_ranks_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert resume.decide(tmp_path, "auto").checkpoint is None
     monkeypatch.setenv("SSLIGHT_RESUME_FROM", "x.ckpt")
     assert resume.decide(tmp_path, "auto").checkpoint == Path("x.ckpt")
+
+
+def test_a_damaged_checkpoint_is_named_with_the_way_out(tmp_path: Path) -> None:
+    junk, older = tmp_path / "step_000000009.ckpt", tmp_path / "step_000000004.ckpt"
+    junk.write_bytes(b"junk")
+    with pytest.raises(resume.ResumeError, match=r"000009.ckpt is damaged.* then starts anew"):
+        resume.read_identity(junk)
+    torch.save({"weights": 1}, older)
+    with pytest.raises(resume.ResumeError, match=r"then goes on from step_000000004"):
+        resume.read_identity(junk)
+    with pytest.raises(resume.ResumeError, match="no checkpoint of sslight"):
+        resume.read_identity(older)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(resume.ResumeError, match=r"run_dir: the folder .* cannot be made"):
+        resume.decide(tmp_path / "file", "auto")
+
+
+def test_what_only_one_side_says_is_shown_as_nothing() -> None:
+    found = resume.differences(resume.identity(CONFIG, {}), changed("optim.lr", 0.5))
+    assert found == ["optim.lr: the run has nothing, the command says 0.5"]

@@ -141,8 +141,9 @@ class TorchVision(Source):
             return cls(**arguments)
         except RuntimeError as error:  # "Dataset not found or corrupted"
             hint = "" if self.download else " Set download: true to fetch it, or correct root."
-            raise RuntimeError(
-                f"data.{self.split}: torchvision's {cls.__name__} in {self.root}: {error}{hint}"
+            said = str(error).rstrip(".")
+            raise OSError(
+                f"data.{self.split}: torchvision's {cls.__name__} in {self.root}: {said}.{hint}"
             ) from error
         except (TypeError, ValueError) as error:
             raise ValueError(

@@ -62,7 +62,6 @@ def test_ours_are_really_lightning_s():
             {"logger": {"name": "CSVLoger"}},
             "trainer.logger.name: unknown logger 'CSVLoger'. Did you mean 'CSVLogger'?",
         ),
-        ({"logger": {"name": "CSVLogger"}}, "trainer.logger.save_dir: missing; CSVLogger needs it"),
         ({"logger": {"save_dir": "x"}}, "trainer.logger.name: missing; it says which logger."),
         ({"strategy": "dpp"}, "trainer.strategy.name: unknown strategy 'dpp'. Did you mean 'ddp'?"),
         (
@@ -103,3 +102,16 @@ def test_choices_become_objects(tmp_path):
     assert isinstance(made["logger"][0], CSVLogger)
     assert isinstance(made["strategy"], DDPStrategy)
     assert made["strategy"]._ddp_kwargs["bucket_cap_mb"] == 7
+
+
+def test_loggers_write_into_the_run_s_folder_unless_told(tmp_path):
+    node = {"logger": ["CSVLogger", {"name": "CSVLogger", "save_dir": str(tmp_path / "other")}]}
+    assert complaints(node) == []
+    loggers = config.trainer_arguments(node, folder=tmp_path / "run")["logger"]
+    assert [logger.root_dir.split("/")[-2] for logger in loggers] == ["run", "other"]
+
+
+def test_a_checked_logger_is_as_it_was_written():
+    reader = Reader()
+    node = {"logger": "CSVLogger"}
+    assert read(reader, "trainer", node)["logger"] == {"name": "CSVLogger"}

@@ -6,8 +6,10 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from unit.features.fake_data import FakeData, network
 
+from sslight.errors import RefusedRunError
 from sslight.eval import Result, Subject
 from sslight.eval.knn import KNN
 from sslight.features import load_features
@@ -103,6 +105,49 @@ def test_the_subject_extracts_once_and_only_what_is_missing(tmp_path):
     assert data.seen == []
     batch = next(subject.images("test", batch_size=4))
     assert batch["views"][0].shape == (4, 3, 16, 16)
+
+
+def test_features_of_other_weights_are_not_taken_for_the_backbone_s(tmp_path):
+    data = FakeData({"train": 30, "test": 12})
+    before = network()
+    Subject(tmp_path / "f", backbone=before, datamodule=data).features("train")
+    after = network()
+    with torch.no_grad():
+        next(after.parameters()).add_(1)
+    with pytest.raises(RefusedRunError, match=r"something else:\n  weights: there main"):
+        KNN(k=1).evaluate(Subject(tmp_path / "f", backbone=after, datamodule=data))
+
+
+def test_whatever_layers_are_stored_will_do_where_none_are_asked_for(tmp_path):
+    data = FakeData({"train": 30, "test": 12})
+    options = ExtractOptions(layers=["res3"])
+    made = Subject(tmp_path / "f", backbone=network(), datamodule=data, options=options)
+    KNN(k=1).evaluate(made)
+    data.seen = []
+    assert KNN(k=1).evaluate(Subject(tmp_path / "f", backbone=network(), datamodule=data)).options[
+        "layers"
+    ] == ["res3"]
+    assert data.seen == []
+
+
+def test_without_labels_nothing_is_extracted(tmp_path):
+    data = FakeData({"train": 30, "test": 12})
+    data.labels = lambda split: None
+    with pytest.raises(RefusedRunError, match="has no labels"):
+        KNN(k=1).evaluate(Subject(tmp_path / "f", backbone=network(), datamodule=data))
+    assert data.seen == []
+
+
+@pytest.mark.parametrize("options", [{"k": 0}, {"k": []}, {"temperature": 0.0}])
+def test_numbers_without_sense_are_refused(options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} is"):
+        KNN(**options)
+
+
+def test_a_layer_that_is_not_stored_is_named(tmp_path):
+    store = write(tmp_path, {n: clouds(9, 0) for n in ("train", "test")})
+    with pytest.raises(RefusedRunError, match="no layer 'res9' of 'train'; it has x"):
+        KNN(k=1, layers=["res9"]).evaluate(Subject(store))
 
 
 def test_a_bare_store_says_what_it_lacks(tmp_path):

@@ -203,7 +203,7 @@ def test_a_dataset_without_parts_says_so(tmp_path, caplog):
     ("options", "error", "said"),
     [
         ({"dataset": "CIFAR01"}, ValueError, "no dataset 'CIFAR01'.*CIFAR10"),
-        ({"dataset": "CIFAR10"}, RuntimeError, "not found.*download: true.*root"),
+        ({"dataset": "CIFAR10"}, OSError, "not found.*download: true.*root"),
         (
             {"dataset": "MNIST", "extra": {"size": 3}},
             ValueError,

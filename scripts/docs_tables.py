@@ -1,0 +1,105 @@
+"""Fill the generated tables of README.md and docs/: keys from signatures, names from the registry.
+
+A table stands between ``<!-- keys: data -->`` or ``<!-- list: methods -->`` and ``<!-- end -->``.
+Run ``python scripts/docs_tables.py`` after changing a signature; the tests say when that is due.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+from sslight import ViewSpec, registry
+from sslight.config import hints
+from sslight.config.sections import Settings, section_class
+from sslight.registry.listing import listing
+from sslight.schedules import Schedule
+from sslight.strategies import STRATEGIES
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+LONG = re.compile(r"a mapping with ((?:\w+, ){4}\w+)(?:, \w+\b(?! \{))+")
+ROLE = re.compile(r":\w+:`~?([\w.]+)`")
+TABLE = re.compile(r"<!-- (keys|list): (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
+
+
+def main() -> None:
+    """Write every table anew."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        page.write_text(TABLE.sub(_whole, text), encoding="utf-8")
+
+
+def _whole(found: re.Match[str]) -> str:
+    kind, name, _ = found.groups()
+    return f"<!-- {kind}: {name} -->\n{table(kind, name)}\n<!-- end -->"
+
+
+def table(kind: str, name: str) -> str:
+    """Return a Markdown table: the members of a section, or the keys of a class."""
+    return listing(name, markdown=True) if kind == "list" else keys(name)
+
+
+def keys(name: str) -> str:
+    """Return the keys of a section (``data``) or of a family's member (``source/folder``)."""
+    family, thing = _thing(name)
+    said = _described(thing)
+    rows = ["| key | takes | default | |", "|---|---|---|---|"]
+    for key, part in registry.signature(family, thing).items():
+        takes = _cell(LONG.sub(r"a mapping with \1, ...", hints.describe(part.annotation)))
+        rows.append(f"| `{key}` | {takes} | {_default(part)} | {_cell(said.get(key, ''))} |")
+    return "\n".join(rows)
+
+
+def _thing(name: str) -> tuple[str | None, Any]:
+    family, slash, member = name.partition("/")
+    if name == "viewspec":
+        return None, ViewSpec
+    if family == "strategy":
+        return None, STRATEGIES[member]
+    if slash:
+        return family, registry.resolve(family, member)
+    return None, Settings if name == "top" else section_class(name)
+
+
+def _default(part: inspect.Parameter) -> str:
+    value = part.default
+    if value is inspect.Parameter.empty:
+        return "must be given"
+    if isinstance(value, bool) or value is None:
+        return f"`{str(value).lower()}`".replace("`none`", "`null`")
+    if isinstance(value, Schedule):
+        fields = dataclasses.fields(value)
+        told = {f.name: getattr(value, f.name) for f in fields if f.name != "per"}
+        text = ", ".join(f"{name}: {number}" for name, number in told.items())
+        return f"`{{name: {type(value).__name__.lower()}, {text}}}`"
+    if callable(value) or repr(value).startswith("<"):
+        return "`{}`"
+    return f"`{list(value) if isinstance(value, tuple) else value}`"
+
+
+def _described(thing: Any) -> dict[str, str]:
+    """Read the Args or Attributes of a docstring: the text of each, on one line."""
+    found: dict[str, str] = {}
+    inside, current = False, ""
+    for line in (inspect.getdoc(thing) or "").splitlines():
+        if line and not line.startswith(" "):
+            inside = line in ("Args:", "Attributes:")
+        elif inside and (entry := re.match(r"    (\w+): (.*)", line)):
+            current = entry[1]
+            found[current] = entry[2]
+        elif inside and current:
+            found[current] = f"{found[current]} {line.strip()}".strip()
+    return found
+
+
+def _cell(text: str) -> str:
+    plain = ROLE.sub(r"`\1`", text).replace("``", "`").replace("|", "\\|")
+    return re.sub(r"\bNone\b", "null", plain)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""Splits, loaders and batches of the data module, without training."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sslight import SSLDataModule
+from sslight.data.dataset import ViewDataset, seeded
+from sslight.data.errors import ImageError
+from sslight.data.limit import Limit
+from sslight.data.loader import auto_workers
+from sslight.data.sources.base import Source
+from sslight.data.sources.shapes import Shapes
+
+
+class Numbered(Source):
+    """Image i is filled with the number i; some cannot be read."""
+
+    def __init__(self, count: int, bad: tuple[int, ...] = (), names: str = "abc") -> None:
+        self.count, self.bad = count, bad
+        self.classes = list(names)
+        self.labels = None
+
+    def open(self) -> None:
+        self.labels = np.arange(self.count) % len(self.classes or "x")
+
+    def __len__(self) -> int:
+        return self.count
+
+    def load(self, i: int) -> Tensor:
+        if i in self.bad:
+            raise ImageError(self.id(i), "it is torn")
+        return torch.full((3, 8, 8), i, dtype=torch.uint8)
+
+    def id(self, i: int) -> str:
+        return f"image_{i}"
+
+    def fingerprint(self) -> str:
+        return f"{self.count}"
+
+    def align(self, classes: list[str]) -> None:
+        unknown = [name for name in self.classes or [] if name not in classes]
+        if unknown:
+            raise ValueError(f"unknown classes {unknown}")
+        self.classes = classes
+
+
+def module(**options: object) -> SSLDataModule:
+    options = {"views": "simclr", "batch_size": 4, "workers": 0, **options}
+    return SSLDataModule(**options)  # type: ignore[arg-type]
+
+
+def rows(data: SSLDataModule, split: str, **shard: int) -> list[int]:
+    loader = data.eval_loader(split, batch_size=2, **shard)
+    return [int(i) for raw in loader for i in data.finish(raw, "cpu")["index"]]
+
+
+def test_every_split_is_read_in_order_and_ranks_share_it() -> None:
+    data = module(test=Numbered(7), splits={"val": Numbered(3)})
+    assert data.split_names == ["test", "val"]
+    assert rows(data, "test") == list(range(7))
+    assert rows(data, "test", rank=0, world_size=2) == [0, 2, 4, 6]
+    assert rows(data, "test", rank=1, world_size=2) == [1, 3, 5]
+    assert data.num_images("val") == 3
+    assert list(data.ids("val")) == ["image_0", "image_1", "image_2"]
+
+
+def test_a_rank_without_rows_gets_empty_batches() -> None:
+    data = module(test=Numbered(1))
+    (raw,) = data.eval_loader("test", rank=1, world_size=2, batch_size=2)
+    batch = data.finish(raw, "cpu")
+    assert len(batch["index"]) == 0
+    assert batch["views"][0].shape[0] == 0
+
+
+def test_no_split_is_an_error_and_an_unknown_one_lists_them() -> None:
+    with pytest.raises(ValueError, match="no split"):
+        SSLDataModule()
+    with pytest.raises(ValueError, match=r"'val'.*\['train'\]"):
+        module(train=Numbered(4)).source("val")
+
+
+def test_train_decides_the_classes() -> None:
+    data = module(train=Numbered(4, names="abcd"), test=Numbered(4, names="bd"))
+    assert data.source("test").classes == list("abcd")
+    assert data.num_classes == 4
+    with pytest.raises(ValueError, match="unknown classes"):
+        module(train=Numbered(4, names="ab"), test=Numbered(4, names="bz")).source("test")
+
+
+def test_limits() -> None:
+    data = module(
+        train=Numbered(30), test=Numbered(30), limit=6, test_limit=Limit(9, balanced=True)
+    )
+    assert data.num_images("train") == 6
+    labels = data.labels("test")
+    assert labels is not None
+    assert np.bincount(labels).tolist() == [3, 3, 3]
+
+
+def test_global_batch_size() -> None:
+    data = module(train=Numbered(8), eval_batch_size=3)
+    assert data.global_batch_size("train") == 4
+    assert data.global_batch_size("test") == 3
+
+
+def test_an_unreadable_image_stops_evaluation_or_is_marked() -> None:
+    with pytest.raises(ImageError, match=r"image_1.*torn"):
+        rows(module(test=Numbered(4, bad=(1,))), "test")
+    for policy in ("skip", "replace"):
+        data = module(test=Numbered(4, bad=(1,)), on_error=policy)
+        batches = [data.finish(raw, "cpu") for raw in data.eval_loader("test", batch_size=4)]
+        assert batches[0]["ok"].tolist() == [True, False, True, True]  # type: ignore[typeddict-item]
+        assert batches[0]["index"].tolist() == [0, 1, 2, 3]
+        assert batches[0]["label"].tolist() == [0, -1, 2, 0]
+        assert list(data.bad_images) == ["data.test: image_1: it is torn"]
+
+
+@pytest.mark.parametrize("policy", ["skip", "replace"])
+def test_training_replaces_an_unreadable_image_by_another_one_as_itself(policy: str) -> None:
+    data = module(train=Numbered(9, bad=(4,)), on_error=policy)
+    dataset = ViewDataset(data.source("train"), data.maker, 0, policy, replace=True)  # type: ignore[arg-type]
+    first = dataset.__getitems__([(0, 4), (0, 5)]).content
+    again = dataset.__getitems__([(0, 4)]).content
+    other = int(first["index"][0])
+    assert other != 4
+    assert int(first["label"][0]) == other % 3
+    assert int(again["index"][0]) == other
+    assert first["bad"] == ["data.train: image_4: it is torn"]
+
+
+def test_too_many_unreadable_images_stop_training() -> None:
+    data = module(train=Numbered(5, bad=(0, 1, 2, 3, 4)), on_error="replace")
+    dataset = ViewDataset(data.source("train"), data.maker, 0, "replace", replace=True)
+    with pytest.raises(ImageError, match="in a row"):
+        dataset.__getitems__([(0, 0)])
+
+
+def test_a_users_random_transform_is_exact_and_leaves_no_trace() -> None:
+    class Random(Numbered):
+        random = True
+
+        def load(self, i: int) -> Tensor:
+            value = torch.randint(256, ()) + int(np.random.randint(256)) + random.randrange(256)
+            return (value % 256).to(torch.uint8).expand(3, 8, 8)
+
+    data = module(train=Random(6))
+    dataset = ViewDataset(data.source("train"), data.maker, 0, "raise", replace=True)
+    state = torch.get_rng_state()
+    batch = dataset.__getitems__([(2, 3), (2, 5)]).content["views"][0]
+    alone = dataset.__getitems__([(2, 5)]).content["views"][0]
+    later = dataset.__getitems__([(3, 5)]).content["views"][0]
+    assert torch.equal(batch[1], alone[0])
+    assert not torch.equal(batch[0], batch[1])
+    assert not torch.equal(alone, later)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_seeded_restores_all_three_generators() -> None:
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    expected = random.random(), np.random.rand(), torch.rand(1).item()
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    with seeded(7):
+        random.random(), np.random.rand(), torch.rand(1)
+    assert (random.random(), np.random.rand(), torch.rand(1).item()) == expected
+
+
+def test_a_plain_dataset_is_a_split() -> None:
+    class Pairs(torch.utils.data.Dataset):  # type: ignore[type-arg]
+        def __len__(self) -> int:
+            return 5
+
+        def __getitem__(self, i: int) -> tuple[Tensor, int]:
+            return torch.full((3, 8, 8), i, dtype=torch.uint8), i
+
+    data = module(train=Pairs(), test=Shapes(6, size=16))
+    assert rows(data, "train") == list(range(5))
+
+
+@pytest.mark.parametrize(
+    ("ranks", "memory", "most"), [(1, False, 16), (1, True, 2), (64, False, 16)]
+)
+def test_workers_leave_a_core_to_training(ranks: int, memory: bool, most: int) -> None:
+    assert 0 <= auto_workers(ranks, memory) <= most
+
+
+def test_pixels_do_not_depend_on_workers() -> None:
+    batches = {}
+    for workers in (0, 2):
+        data = module(test=Shapes(9, size=16), workers=workers)
+        loader = data.eval_loader("test", batch_size=4)
+        batches[workers] = [data.finish(raw, "cpu")["views"][0] for raw in loader]
+    assert all(torch.equal(a, b) for a, b in zip(batches[0], batches[2], strict=True))

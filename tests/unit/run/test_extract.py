@@ -1,0 +1,58 @@
+"""The walk of extract: what the log says, and what is refused before an image is read."""
+
+from __future__ import annotations
+
+import pytest
+
+from sslight import run
+from sslight.errors import RefusedRunError
+
+CONFIG = {
+    "backbone": {"name": "resnet18", "stem": "small", "width": 2},
+    "data": {
+        "train": {"name": "fake", "num_images": 8, "size": 8},
+        "views": {"name": "simclr", "size": 8},
+        "batch_size": 4,
+        "workers": 0,
+    },
+    "init": "random",
+    "trainer": {"accelerator": "cpu"},
+}
+
+
+def extract(folder, *overrides):
+    return run.extract(CONFIG, [f"run_dir={folder}", *overrides])
+
+
+def test_what_is_said_is_in_the_log(tmp_path):
+    extract(tmp_path)
+    extract(tmp_path)
+    log = (tmp_path / "log.txt").read_text()
+    assert "resnet18 with random weights" in log
+    assert "train: 8 of 8 rows are there already." in log
+    assert f"are in {tmp_path / 'features'}." in log
+
+
+def test_other_weights_do_not_mix(tmp_path):
+    extract(tmp_path)
+    with pytest.raises(RefusedRunError, match=r"(?s)something else.*weights.*extract.out"):
+        extract(tmp_path, "seed=1")
+    with pytest.raises(RefusedRunError, match=r"(?s)something else.*backbone"):
+        run.evaluate(CONFIG, ["knn"], [f"run_dir={tmp_path}", "backbone=pixels",
+                                       "data.test={name: fake, num_images: 4, size: 8}"])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("extract.layers=[res9]", "no layer 'res9'"),
+        ("extract.splits=[val]", "no split 'val'"),
+        ("extract.batch_size=0", "batch_size is 0"),
+        ("extract.checkpoint=/no/such.ckpt", "no run folder or file"),
+        ("init=null", "no trained backbone"),
+    ],
+)
+def test_mistakes_leave_no_store(tmp_path, override, message):
+    with pytest.raises(RefusedRunError, match=message):
+        extract(tmp_path / "run", override)
+    assert not (tmp_path / "run" / "features" / "manifest.json").exists()
