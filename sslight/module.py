@@ -7,8 +7,7 @@ moves after an optimizer step.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -20,6 +19,14 @@ from torch.optim import Optimizer
 from sslight import strategies
 from sslight.augment.draws import seed_of
 from sslight.backbones.protocol import as_backbone
+from sslight.bookkeeping import (
+    LossWindow,
+    check_batch,
+    large_buffers,
+    ticking,
+    training_length,
+    warn_of_accumulation,
+)
 from sslight.distributed import mean_over_ranks, rank
 from sslight.optim import (
     Recipe,
@@ -31,7 +38,6 @@ from sslight.optim import (
 from sslight.schedules import Clock
 from sslight.train_steps import TrainStep, get_train_step
 from sslight.types import Batch, StepOutput
-from sslight.utils import say_once
 
 __all__ = ["Batch", "SSLModule", "StepOutput"]
 
@@ -79,7 +85,7 @@ class SSLModule(pl.LightningModule):
         self.metrics = nn.ModuleDict()
         self._seed: int | None = None
         self._steps: tuple[int, int] | None = None  # total, per epoch
-        self._window: Tensor | None = None  # loss summed over an accumulation window
+        self._window = LossWindow()
         self._sharded = False
 
     # ---------------------------------------------------------------- what a method writes
@@ -112,7 +118,9 @@ class SSLModule(pl.LightningModule):
     @property
     def clock(self) -> Clock:
         """Where training stands: ``step`` counts finished optimizer steps from 0."""
-        total, per_epoch = self._training_length()
+        if self._steps is None:
+            self._steps = training_length(self.trainer)
+        total, per_epoch = self._steps
         return Clock(step=self.trainer.global_step, total=total, per_epoch=per_epoch)
 
     @property
@@ -135,22 +143,10 @@ class SSLModule(pl.LightningModule):
         data = self._datamodule
         if hasattr(data, "global_batch_size"):
             return int(data.global_batch_size("train"))
+        if self.recipe.scale_lr is None:
+            return self.recipe.base_batch_size  # nothing depends on it
         micro = strategies.plain_batch_size(self.trainer)
         return micro * self.trainer.world_size * self.trainer.accumulate_grad_batches
-
-    def _training_length(self) -> tuple[int, int]:
-        if self._steps is None:
-            trainer = self.trainer
-            batches = strategies.batches_per_epoch(trainer)
-            total = trainer.estimated_stepping_batches
-            if math.isinf(total) or math.isinf(batches):
-                raise ValueError(
-                    "Schedules need the length of training: set Trainer(max_epochs=...) or "
-                    "max_steps, and give a loader that has a length."
-                )
-            per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
-            self._steps = int(total), per_epoch
-        return self._steps
 
     def shared_generator(self, tag: int = 0) -> torch.Generator:
         """A CPU generator seeded from (seed, batches done, tag): the same draws on every rank."""
@@ -176,40 +172,20 @@ class SSLModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Hand the data's facts to the method, once, before weights are loaded."""
         data = self._datamodule
+        strategies.seed_device(seed_of(self.seed, 5), torch.device("cpu"))
         self.on_data(getattr(data, "num_train_images", None), getattr(data, "num_classes", None))
-        self._ignore_large_buffers()
+        # What DDP's own _set_params_and_buffers_to_ignore_for_model sets.
+        self._ddp_params_and_buffers_to_ignore = large_buffers(self)
         if self.trainer.precision == "64-true":
             self.double()  # Lightning converts after restoring, which would round a checkpoint
         if self.trainer.accumulate_grad_batches > 1 and self.accumulation == "approximate":
-            say_once(
-                f"{type(self).__name__}: accumulating gradients is not the same as a larger batch "
-                "for this loss (it compares images with each other). For an exact large batch "
-                "use train_step: {name: gradcache, chunk: 64} and no accumulation."
-            )
-
-    def _ignore_large_buffers(self) -> None:
-        """Keep queues and banks, equal on all ranks by construction, out of DDP's broadcasts."""
-        names = [
-            f"{prefix}.{name}" if prefix else name
-            for prefix, module in self.named_modules()
-            for name in getattr(module, "large_buffers", ())
-        ]
-        if names:
-            # What DDP's own _set_params_and_buffers_to_ignore_for_model sets.
-            self._ddp_params_and_buffers_to_ignore = names
+            warn_of_accumulation(type(self).__name__)
 
     def configure_model(self) -> None:
         """Shard every child over the ranks when the strategy brings a device mesh (FSDP2)."""
         if self.device_mesh is None or self._sharded:
             return
-        from torch.distributed.fsdp import fully_shard
-
-        if isinstance(self.trainer.strategy, strategies.ShardedStrategy):
-            self.trainer.strategy.synchronise_layers(self)
-        mesh = self.device_mesh["data_parallel"]
-        for child in self.children():
-            if any(True for _ in child.parameters()):
-                fully_shard(child, mesh=mesh)
+        strategies.shard_children(self)
         self._sharded = True
 
     def configure_optimizers(self) -> Optimizer:
@@ -224,32 +200,22 @@ class SSLModule(pl.LightningModule):
         done = strategies.batches_done(self.trainer)
         strategies.seed_device(seed_of(self.seed, done, rank(), 0), self.device)
         if batch_idx == 0:
-            self._check_batch(batch)
+            check_batch(type(self).__name__, batch, self.needs, self.default_views)
             self.before_epoch(self.clock)
         output = self.train_step(self, self.prepare_batch(batch))
         self._log_step(output)
         embedding = None if output.embedding is None else output.embedding.detach()
         return {"loss": output.loss, "embedding": embedding}
 
-    def _check_batch(self, batch: Batch) -> None:
-        missing = [key for key in self.needs if key not in batch]
-        if missing:
-            raise ValueError(
-                f"{type(self).__name__} needs {missing} in each batch, which holds "
-                f"{sorted(batch)}. Use data.views: {{name: {self.default_views}}}, or a dataset "
-                "that yields them."
-            )
-
     def _log_step(self, output: StepOutput) -> None:
         """Log on logging steps only; the loss is the mean over accumulation window and ranks."""
-        loss = output.loss.detach() / self.trainer.accumulate_grad_batches
-        self._window = loss if self._window is None else self._window + loss
+        loss = self._window.add(output.loss, self.trainer.accumulate_grad_batches)
         if strategies.is_accumulating(self.trainer):
             return
-        window, self._window = self._window, None
+        self._window.clear()
         if not strategies.is_logging_step(self.trainer):
             return
-        values = {"train/loss": window, **{f"train/{k}": v for k, v in output.logs.items()}}
+        values = {"train/loss": loss, **{f"train/{k}": v for k, v in output.logs.items()}}
         values = {name: mean_over_ranks(value.detach().float()) for name, value in values.items()}
         lr = self.recipe.scaled_lr(self.global_batch_size())(self.clock)
         values["train/lr"] = torch.tensor(lr, dtype=torch.float64)
@@ -273,17 +239,8 @@ class SSLModule(pl.LightningModule):
             return result
 
         super().optimizer_step(epoch, batch_idx, optimizer, closure)
-        for module in self._ticking():
+        for module in ticking(self):
             module.after_step(clock)
-
-    def _ticking(self) -> Iterator[Any]:
-        """Submodules with ``after_step``, in registration order, none inside another one."""
-        ticked: list[str] = []
-        for name, module in self.named_modules():
-            inside = any(name.startswith(f"{outer}.") for outer in ticked)
-            if module is not self and not inside and hasattr(module, "after_step"):
-                ticked.append(name)
-                yield module
 
     def on_train_epoch_end(self) -> None:
         """Give what callbacks log here the number of finished optimizer steps."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from sslight import strategies
 from sslight.augment.presets import PRESETS
 from sslight.augment.spec import ViewSpec
 from sslight.augment.views import ViewMaker, make_views
+from sslight.data.bad_images import BadImages
 from sslight.data.batch import RawBatch
 from sslight.data.dataset import OnError, ViewDataset
 from sslight.data.limit import Limit
@@ -24,8 +24,6 @@ from sslight.data.sampler import EpochBatches, check_at_least, shard_rows
 from sslight.data.sources.base import Source
 from sslight.data.splits import Ids, Splits, merge_splits
 from sslight.types import Batch
-
-logger = logging.getLogger("sslight")
 
 AnySource = Source | Dataset[Any]
 
@@ -92,7 +90,7 @@ class SSLDataModule(pl.LightningDataModule):
         self.pin_memory = pin_memory
         self.persistent_workers = persistent_workers
         self.prefetch = prefetch
-        self.bad_images: dict[str, int] = {}
+        self.bad_images = BadImages(on_error)
         self._maker: ViewMaker | None = None
         self._eval_maker: ViewMaker | None = None
 
@@ -271,27 +269,10 @@ class SSLDataModule(pl.LightningDataModule):
         return self._finish(self.maker if training else self.eval_maker, batch)
 
     def _finish(self, maker: ViewMaker, raw: RawBatch) -> Batch:
-        self._note_bad(raw.content.pop("bad", ()))
+        self.bad_images.note(raw.content.pop("bad", ()))
         with torch.autocast(raw.content["index"].device.type, enabled=False):
             batch: Batch = maker.apply(raw.content)  # type: ignore[assignment]
         if self.trainer is not None:
             convert = self.trainer.precision_plugin.convert_input
             batch["views"] = [convert(view) for view in batch["views"]]
         return batch
-
-    def _note_bad(self, reasons: Sequence[str]) -> None:
-        """Name every unreadable image once; count how often it came up."""
-        for reason in reasons:
-            if reason not in self.bad_images:
-                logger.warning("Unreadable image (on_error: %s): %s", self.on_error, reason)
-            self.bad_images[reason] = self.bad_images.get(reason, 0) + 1
-
-    def say_bad_images(self) -> None:
-        """Log how many images could not be read; nothing where there were none."""
-        if self.bad_images:
-            logger.warning(
-                "%d unreadable images (named above) came up %d times; on_error: %s.",
-                len(self.bad_images),
-                sum(self.bad_images.values()),
-                self.on_error,
-            )

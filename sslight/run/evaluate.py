@@ -65,7 +65,7 @@ def evaluate(
         work = prepare(checked, composed.name, weights, data, trust)
         wanted = _wanted(checked.get("eval") or {}, protocols)
         results = _run(_subject(work), wanted, run_dir, trust)
-        work.data.say_bad_images()
+        work.data.bad_images.say()
     return results
 
 

@@ -102,7 +102,7 @@ def _extract(
             meta={"source": work.source},
             progress=bar,
         )
-    work.data.say_bad_images()
+    work.data.bad_images.say()
     if store is None or not fabric.is_global_zero:
         return None
     log.info("Features of %s are in %s.", work.source, work.folder)

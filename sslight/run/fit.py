@@ -213,7 +213,7 @@ class _Walk:
         check_schedules(self.method.recipe, self.data.batch_size, clock)
         self._say_where_it_starts()
         self._train()
-        self.data.say_bad_images()
+        self.data.bad_images.say()
         if self.trainer.is_global_zero:
             self._finish(clock.total)
         return result

@@ -47,6 +47,7 @@ _NOT_FOR_USERS = (
     r".*your dataloader is not resumable.*",
     r".*module\(s\) in eval mode at the start of training.*",
     r".*smaller than the logging interval.*",
+    r".*Total length of `list` across ranks is zero.*",  # there is no test split
     r".*Total length of `list` across ranks is zero.*",
     r".*It is recommended to use `self.log.*sync_dist=True.*",  # values are equal on all ranks
 )

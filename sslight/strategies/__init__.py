@@ -4,7 +4,7 @@ Lightning's private names appear here and nowhere else; ``tests/unit/strategies/
 the versions they were seen in.
 """
 
-from sslight.strategies.build import STRATEGIES, ShardedStrategy
+from sslight.strategies.build import STRATEGIES, ShardedStrategy, shard_children
 from sslight.strategies.checkpoint_io import AtomicCheckpointIO
 from sslight.strategies.loop import (
     batches_done,
@@ -39,4 +39,5 @@ __all__ = [
     "rewind_fetched_batch",
     "seed_device",
     "settle_epoch",
+    "shard_children",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytorch_lightning as pl
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch import nn
 
@@ -74,6 +75,19 @@ def model_parallel(process_group_backend: str | None = None) -> Strategy:
         process_group_backend: ``nccl``, ``gloo``, ...; None chooses by the device.
     """
     return ShardedStrategy(process_group_backend)
+
+
+def shard_children(module: pl.LightningModule) -> None:
+    """Shard each child of a module over the data-parallel ranks, for ``configure_model``."""
+    from torch.distributed.fsdp import fully_shard
+
+    if isinstance(module.trainer.strategy, ShardedStrategy):
+        module.trainer.strategy.synchronise_layers(module)
+    if module.device_mesh is None:
+        raise RuntimeError("Sharding needs a device mesh: use strategy: model_parallel.")
+    for child in module.children():
+        if any(True for _ in child.parameters()):
+            fully_shard(child, mesh=module.device_mesh["data_parallel"])
 
 
 #: Names of our own; Lightning's public strategies can be named too.

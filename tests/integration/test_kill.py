@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +79,21 @@ def test_killed_at_every_moment_equals_the_straight_run(
         assert code == -signal.SIGKILL, f"{where} {step} was not reached"
     assert fit(cli, tmp_path, config, killed) == 0
     assert_same_run(straight, killed)
+
+
+@pytest.mark.parametrize("number", [None, signal.SIGTERM])
+def test_workers_end_with_the_process(tmp_path: Path, number: signal.Signals | None) -> None:
+    """A real process with a worker leaves at once, done or stopped, and leaves none behind."""
+    config, run = write_config(tmp_path, "simclr", 1), tmp_path / "run"
+    argv = [sys.executable, "-m", "sslight", "fit", "--config", str(config), f"run_dir={run}"]
+    if number is not None:
+        killer = f"{{name: 'killers:KillAt', where: batch_end, step: 3, number: {int(number)}}}"
+        argv += [f"callbacks.killer={killer}", "--trust", "killers"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == (128 + number if number else 0), done.stderr
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert str(run) not in listed.stdout
 
 
 def test_the_comparison_bites(cli: CliServer, tmp_path: Path) -> None:

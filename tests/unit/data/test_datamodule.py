@@ -118,7 +118,7 @@ def test_an_unreadable_image_stops_evaluation_or_is_marked() -> None:
         assert batches[0]["ok"].tolist() == [True, False, True, True]  # type: ignore[typeddict-item]
         assert batches[0]["index"].tolist() == [0, 1, 2, 3]
         assert batches[0]["label"].tolist() == [0, -1, 2, 0]
-        assert list(data.bad_images) == ["data.test: image_1: it is torn"]
+        assert list(data.bad_images.counts) == ["data.test: image_1: it is torn"]
 
 
 @pytest.mark.parametrize("policy", ["skip", "replace"])

@@ -73,7 +73,7 @@ def test_unreadable_images_are_named_once_and_counted(caplog: pytest.LogCaptureF
     for _ in range(2):
         rows = [data.finish(raw, "cpu")["ok"] for raw in data.eval_loader("test")]
     assert np.flatnonzero(~torch.cat(rows).numpy()).tolist() == [5]
-    data.say_bad_images()
+    data.bad_images.say()
     assert [record.getMessage() for record in caplog.records] == [
         "Unreadable image (on_error: skip): data.test: fake/test/5: made to fail",
         "1 unreadable images (named above) came up 2 times; on_error: skip.",

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from sslight.errors import RefusedRunError
 from sslight.methods.supervised import Supervised
 
 
@@ -114,3 +115,8 @@ def test_labels_of_the_other_kind_are_refused():
         Supervised(backbone(), num_classes=3, multi_label=True).training_loss(batch([1, 0]))
     with pytest.raises(ValueError, match="label_smoothing is 2"):
         Supervised(backbone(), label_smoothing=2)
+
+
+def test_one_class_is_nothing_to_learn() -> None:
+    with pytest.raises(RefusedRunError, match="1 class, so there is nothing to tell apart"):
+        Supervised(backbone()).on_data(8, 1)

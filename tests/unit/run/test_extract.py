@@ -38,8 +38,7 @@ def test_other_weights_do_not_mix(tmp_path):
     with pytest.raises(RefusedRunError, match=r"(?s)something else.*weights.*extract.out"):
         extract(tmp_path, "seed=1")
     with pytest.raises(RefusedRunError, match=r"(?s)something else.*backbone"):
-        run.evaluate(CONFIG, ["knn"], [f"run_dir={tmp_path}", "backbone=pixels",
-                                       "data.test={name: fake, num_images: 4, size: 8}"])  # fmt: skip
+        extract(tmp_path, "backbone=pixels")
 
 
 @pytest.mark.parametrize(
