@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor, nn
 
 from sslight import strategies
@@ -40,6 +41,11 @@ class LossWindow:
     def clear(self) -> None:
         """Start the next step."""
         self._sum = None
+
+
+def row_step(finished: int) -> Tensor:
+    """Return a step for the loggers; Lightning takes a metric of that name as the row's step."""
+    return torch.tensor(finished, dtype=torch.float64)
 
 
 def ticking(module: nn.Module) -> Iterator[Any]:
@@ -80,4 +86,21 @@ def check_batch(method: str, batch: Mapping[str, Any], needs: Sequence[str], vie
         raise ValueError(
             f"{method} needs {missing} in each batch, which holds {sorted(batch)}. Use "
             f"data.views: {{name: {views}}}, or a dataset that yields them."
+        )
+
+
+def update_metrics(metrics: nn.ModuleDict, logits: Tensor, label: Tensor) -> None:
+    """Feed torchmetrics the rows whose label is known."""
+    known = (label >= 0) if label.ndim == 1 else (label >= 0).any(dim=1)
+    for metric in metrics.values():
+        cast(Any, metric).update(logits[known], label[known])
+
+
+def check_tokens(method: str, backbone: nn.Module, needed: bool) -> None:
+    """Raise if a method reads patch tokens and its backbone has none."""
+    if needed and not hasattr(backbone, "tokens"):
+        raise ValueError(
+            f"{method} reads patch tokens, which {type(backbone).__name__} does not have. Use a "
+            "vision transformer, such as backbone: {name: vit_s_16}; `sslight list backbones` "
+            "shows them all."
         )

@@ -22,9 +22,12 @@ from sslight.backbones.protocol import as_backbone
 from sslight.bookkeeping import (
     LossWindow,
     check_batch,
+    check_tokens,
     large_buffers,
+    row_step,
     ticking,
     training_length,
+    update_metrics,
     warn_of_accumulation,
 )
 from sslight.distributed import mean_over_ranks, rank
@@ -60,6 +63,8 @@ class SSLModule(pl.LightningModule):
 
     #: Keys of the batch that ``training_loss`` reads; the first batch is checked against them.
     needs: ClassVar[tuple[str, ...]] = ("views",)
+    #: Whether ``training_loss`` reads patch tokens, so that the backbone must be a transformer.
+    needs_tokens: ClassVar[bool] = False
     #: Whether accumulating micro-batches equals one large batch for this method's loss.
     accumulation: ClassVar[Literal["exact", "approximate"]] = "exact"
     #: The view preset used when the data module names none.
@@ -80,6 +85,7 @@ class SSLModule(pl.LightningModule):
     def __init__(self, backbone: nn.Module, optim: Recipe | None = None) -> None:
         super().__init__()
         self.backbone = as_backbone(backbone)
+        check_tokens(type(self).__name__, self.backbone, self.needs_tokens)
         self.recipe = optim or Recipe()
         self.train_step: TrainStep = get_train_step("standard")
         self.metrics = nn.ModuleDict()
@@ -160,10 +166,6 @@ class SSLModule(pl.LightningModule):
         """
         from sslight.features.compute import dataset_features
 
-        if self._datamodule is None or not hasattr(self._datamodule, "eval_loader"):
-            raise ValueError(
-                "dataset_features needs an SSLDataModule: call Trainer().fit(method, datamodule)."
-            )
         data = self._datamodule
         return dataset_features(self.eval_backbone, data, split, device=self.device, rows=rows)
 
@@ -219,7 +221,7 @@ class SSLModule(pl.LightningModule):
         values = {name: mean_over_ranks(value.detach().float()) for name, value in values.items()}
         lr = self.recipe.scaled_lr(self.global_batch_size())(self.clock)
         values["train/lr"] = torch.tensor(lr, dtype=torch.float64)
-        self.log_dict({**values, "step": _step(self.trainer.global_step + 1)})
+        self.log_dict({**values, "step": row_step(self.trainer.global_step + 1)})
 
     def optimizer_step(
         self,
@@ -229,8 +231,7 @@ class SSLModule(pl.LightningModule):
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
         """Set the schedules' values, step, then tick every submodule that moves by itself."""
-        clock = self.clock
-        inner = getattr(optimizer, "optimizer", optimizer)
+        clock, inner = self.clock, getattr(optimizer, "optimizer", optimizer)
         apply_schedules(inner, self.recipe, clock, batch_size=self.global_batch_size())
 
         def closure() -> Any:
@@ -244,7 +245,7 @@ class SSLModule(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Give what callbacks log here the number of finished optimizer steps."""
-        self.log("step", _step(self.trainer.global_step))
+        self.log("step", row_step(self.trainer.global_step))
 
     # ---------------------------------------------------------------- evaluation
 
@@ -258,14 +259,9 @@ class SSLModule(pl.LightningModule):
         images = batch["views"][0]
         label = batch.get("label")
         if self.predicts and self.metrics and label is not None and len(images):
-            self._update_metrics(self.predict(images), label)  # type: ignore[operator]
+            update_metrics(self.metrics, self.predict(images), label)  # type: ignore[operator]
         embedding = self.eval_backbone(images) if self._probed and len(images) else None
         return {"embedding": embedding, "label": label, "index": batch.get("index")}
-
-    def _update_metrics(self, logits: Tensor, label: Tensor) -> None:
-        known = (label >= 0) if label.ndim == 1 else (label >= 0).any(dim=1)
-        for metric in self.metrics.values():
-            cast(Any, metric).update(logits[known], label[known])
 
     @property
     def _probed(self) -> bool:
@@ -274,7 +270,7 @@ class SSLModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics under the number of finished optimizer steps."""
-        self.log("step", _step(self.trainer.global_step))
+        self.log("step", row_step(self.trainer.global_step))
         for name, metric in self.metrics.items():
             seen = torch.tensor(float(cast(Any, metric).update_called), device=self.device)
             if mean_over_ranks(seen) > 0:  # every rank decides alike: computing is collective
@@ -299,8 +295,3 @@ class SSLModule(pl.LightningModule):
     def forward(self, images: Tensor) -> Tensor:
         """Embed images ``[B, C, H, W]`` with :attr:`eval_backbone` into ``[B, D]``."""
         return cast(Tensor, self.eval_backbone(images))
-
-
-def _step(finished: int) -> Tensor:
-    """Return a step for the loggers; Lightning takes a metric of that name as the row's step."""
-    return torch.tensor(finished, dtype=torch.float64)

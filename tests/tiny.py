@@ -31,6 +31,10 @@ def resnet() -> nn.Module:
     return sslight.backbone("resnet18", stem="small", width=4)
 
 
+def vit() -> nn.Module:
+    return sslight.backbone("vit_t_16", image_size=16, patch_size=4, depth=2, mask_token=True)
+
+
 class Net(nn.Module):
     """A convolutional backbone whose images do not see each other."""
 
@@ -66,14 +70,81 @@ class Constant(nn.Module):
         return self.point.expand(len(images), -1) + 0 * images.mean()
 
 
+class Line(nn.Module):
+    """A backbone of rank one: every image's embedding lies on one line through the origin."""
+
+    embed_dim = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.direction = nn.Parameter(torch.linspace(-1, 1, 8))
+        self.net = nn.Linear(3, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(images.mean((2, 3))) * self.direction
+
+
+class WithTokens(nn.Module):
+    """A vector backbone as a transformer: its class token and every patch token are the vector."""
+
+    n_prefix = 1
+
+    def __init__(self, net: nn.Module, patch_size: int = 4) -> None:
+        super().__init__()
+        self.net, self.patch_size, self.embed_dim = net, patch_size, net.embed_dim
+
+    def tokens(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
+        patches = (images.shape[-1] // self.patch_size) ** 2
+        return self.net(images)[:, None].expand(-1, 1 + patches, -1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(images)
+
+
 def method_class(name: str) -> type[SSLModule]:
     return registry.resolve("method", name)
 
 
-def build(name: str, backbone: Any = resnet, seed: int = 0, **recipe: Any) -> SSLModule:
-    """A method with its own defaults, its weights drawn from the seed."""
+#: Sizes for tests, whichever method has a parameter of that name.
+SMALL = {
+    "hidden_dim": 32,
+    "out_dim": 16,
+    "bottleneck_dim": 8,
+    "queue_size": 24,
+    "num_negatives": 12,
+    "num_prototypes": 12,
+    "num_clusters": 6,
+    "num_permutations": 5,
+    "decoder_dim": 16,
+    "decoder_depth": 1,
+    "predictor_dim": 16,
+    "predictor_depth": 1,
+}
+
+
+def build(name: str, backbone: Any = None, seed: int = 0, **recipe: Any) -> SSLModule:
+    """A small method, otherwise with its own defaults, its weights drawn from the seed."""
     torch.manual_seed(seed)
-    return method_class(name)(backbone(), Recipe(**{"lr": 0.05, **recipe}))
+    cls = method_class(name)
+    known = registry.signature("method", cls)
+    sizes = {key: size for key, size in SMALL.items() if key in known}
+    network = (backbone or backbone_of(name))()
+    return cls(network, Recipe(**{"lr": 0.05, **recipe}), **sizes)
+
+
+def backbone_of(name: str) -> Any:
+    """The usual kind of backbone: a transformer for methods that read tokens, else a ResNet."""
+    return vit if method_class(name).needs_tokens else resnet
+
+
+def rowwise(name: str) -> Any:
+    """A backbone whose images do not see each other."""
+    return vit if method_class(name).needs_tokens else Net
+
+
+def rigged(name: str, net: type[nn.Module]) -> Any:
+    """A collapsed backbone of the kind that the method needs."""
+    return (lambda: WithTokens(net())) if method_class(name).needs_tokens else net
 
 
 def data(name: str, num_images: int = 16, batch_size: int = 8, **options: Any) -> SSLDataModule:

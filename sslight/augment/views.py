@@ -11,12 +11,14 @@ from torch import Tensor
 from sslight.augment.crop import cut
 from sslight.augment.draws import seed_of
 from sslight.augment.params import draw_params
+from sslight.augment.parts import Part
 from sslight.augment.pixels import finish
 from sslight.augment.presets import PRESETS
 from sslight.augment.spec import ViewSpec
 
 #: Keeps the draws of views apart from others made of the run's seed.
 _STREAM = 1
+_PARTS = 2
 
 
 @runtime_checkable
@@ -53,17 +55,18 @@ class Views:
     the batch; ``apply`` draws nothing. Neither depends on which samples share a batch.
 
     Args:
-        specs: Kinds of views; global ones first.
+        specs: Kinds of views, global ones first; among them parts that add entries to the batch.
         seed: The run's seed.
     """
 
-    def __init__(self, specs: Sequence[ViewSpec], seed: int = 0) -> None:
-        self.specs = tuple(specs)
+    def __init__(self, specs: Sequence[ViewSpec | Part], seed: int = 0) -> None:
+        self.parts = tuple(part for part in specs if isinstance(part, Part))
+        self.specs = tuple(spec for spec in specs if not isinstance(spec, Part))
         self.seed = seed
         _check_specs(self.specs)
 
     def __repr__(self) -> str:
-        return f"Views({list(self.specs)}, seed={self.seed})"
+        return f"Views({[*self.specs, *self.parts]}, seed={self.seed})"
 
     @property
     def each(self) -> list[ViewSpec]:
@@ -95,7 +98,7 @@ class Views:
 
         Returns:
             ``views``: uint8 ``[B, C, s, s]`` per view; ``params``: of each view, see
-            :func:`~sslight.augment.params.draw_params`; ``n_global``.
+            :func:`~sslight.augment.params.draw_params`; ``n_global``; what the parts add.
         """
         images = list(images)
         self._check_images(images, index)
@@ -107,7 +110,10 @@ class Views:
             drawn = draw_params(spec, seed, epoch, index, number, heights, widths)
             views.append(cut(images, drawn["crop"], spec))
             params.append(drawn)
-        return {"views": views, "params": params, "n_global": self.n_global}
+        batch = {"views": views, "params": params, "n_global": self.n_global}
+        for number, part in enumerate(self.parts):
+            batch.update(part.draw(seed_of(self.seed, _PARTS, number), epoch, index))
+        return batch
 
     @torch.no_grad()
     def apply(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -178,7 +184,9 @@ def _check_specs(specs: tuple[ViewSpec, ...]) -> None:
 
 
 def make_views(
-    specs: str | ViewSpec | Sequence[ViewSpec] | ViewMaker, seed: int = 0, size: int | None = None
+    specs: str | ViewSpec | Sequence[ViewSpec | Part] | ViewMaker,
+    seed: int = 0,
+    size: int | None = None,
 ) -> ViewMaker:
     """Return a view maker.
 
@@ -193,7 +201,7 @@ def make_views(
 
 
 def views(
-    specs: str | ViewSpec | Sequence[ViewSpec], size: int | None = None, seed: int = 0
+    specs: str | ViewSpec | Sequence[ViewSpec | Part], size: int | None = None, seed: int = 0
 ) -> Views:
     """Return views for use on their own: ``views("simclr", 32)(images)``.
 

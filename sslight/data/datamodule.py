@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from sslight import strategies
-from sslight.augment.presets import PRESETS
+from sslight.augment import presets
 from sslight.augment.spec import ViewSpec
 from sslight.augment.views import ViewMaker, make_views
 from sslight.data.bad_images import BadImages
@@ -141,7 +140,7 @@ class SSLDataModule(pl.LightningDataModule):
         """The view maker of training."""
         if self._maker is None:
             views = self.views if self.views is not None else self._default_views()
-            specs = PRESETS[views]() if isinstance(views, str) else views
+            specs = presets.PRESETS[views]() if isinstance(views, str) else views
             self._maker = make_views(specs, seed=self.seed)
         return self._maker
 
@@ -160,9 +159,9 @@ class SSLDataModule(pl.LightningDataModule):
         """Return the spec of the evaluation view."""
         if self.eval_view is not None:
             return self.eval_view
-        spec: ViewSpec = PRESETS["eval"](size=self.maker.size)[0]
         trained = self.maker.specs[0]
-        return replace(spec, mean=trained.mean, std=trained.std)
+        (spec,) = presets.eval(size=self.maker.size, mean=trained.mean, std=trained.std)
+        return spec
 
     # ---------------------------------------------------------------- loaders
 

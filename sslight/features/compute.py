@@ -114,6 +114,10 @@ def dataset_features(
     The rows are split over the ranks of the process group and gathered. Rows of unreadable images
     are NaN. All ranks must call. With ``rows``, features of these dataset indices, in their order.
     """
+    if not hasattr(datamodule, "eval_loader"):
+        raise ValueError(
+            "dataset_features needs an SSLDataModule: call Trainer().fit(method, datamodule)."
+        )
     rank, world_size = distributed.rank(), distributed.world_size()
     rows = np.arange(datamodule.num_images(split)) if rows is None else rows
     count = len(rows)

@@ -95,6 +95,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.chdir(folder)
     try:
         small_run()
+        begun_run("folder_resnet50")
     finally:
         os.chdir(here)
         restore(before)
@@ -106,6 +107,13 @@ def small_run() -> None:
     tiny += ["data.train.num_images=32", "data.test.num_images=16", "callbacks.linear_probe=null"]
     sslight.fit("quickstart", tiny)
     sslight.extract("runs/quickstart")
+
+
+def begun_run(name: str) -> None:
+    """What ``fit`` writes first, of the run that the README goes on with in later commands."""
+    composed = config.load(f"simclr/{name}", ["data.train.root=photos"])
+    (Path("runs") / name).mkdir(parents=True)
+    (Path("runs") / name / "config.yaml").write_text(composed.text)
 
 
 def restore(before: dict[str, str | None]) -> None:

@@ -34,6 +34,7 @@ CROSSCUTTING = {
     "callbacks/test_host_reads.py": "sslight/callbacks",
     "callbacks/test_two_ranks.py": "sslight/callbacks",
     "eval/test_knn_eval.py": "sslight/eval/knn.py",
+    "run/test_fit_in_words.py": "sslight/run/fit.py",
 }
 
 

@@ -8,9 +8,10 @@ from sslight.augment import PRESETS, Views, ViewSpec
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("size", [32, 224])
 def test_presets_build_views_of_the_size_asked_for(name, size):
-    specs = PRESETS[name](size=size)
-    assert all(isinstance(spec, ViewSpec) and spec.size == size for spec in specs)
-    assert Views(specs).size == size
+    views = Views(PRESETS[name](size=size))
+    assert all(isinstance(spec, ViewSpec) for spec in views.specs)
+    assert all(spec.local or spec.size == size for spec in views.specs)
+    assert views.size == size
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -43,3 +44,36 @@ def test_eval_and_supervised():
     assert (spec.crop, spec.resized, spec.flip, spec.jitter) == ("center", 256, 0, 0)
     (spec,) = PRESETS["supervised"](224)
     assert (spec.crop, spec.flip, spec.jitter, spec.count) == ("random", 0.5, 0, 1)
+
+
+def test_moco_and_ressl():
+    (spec,) = PRESETS["moco"](224)
+    assert (spec.count, spec.scale, spec.brightness, spec.hue) == (2, (0.2, 1.0), 0.4, 0.1)
+    weak, strong = PRESETS["ressl"](224)
+    assert (weak.jitter, weak.grey, weak.blur, weak.flip) == (0, 0, 0, 0.5)
+    assert (strong.jitter, strong.grey, strong.blur, strong.count) == (0.8, 0.2, 0.5, 1)
+
+
+def test_swav_is_two_large_and_six_small_crops():
+    large, small = PRESETS["swav"](224)
+    assert [(s.size, s.count, s.local, s.scale) for s in (large, small)] == [
+        (224, 2, False, (0.14, 1.0)),
+        (96, 6, True, (0.05, 0.14)),
+    ]
+    assert small.hue == large.hue == 0.2
+    assert Views([large, small]).n_global == 2
+    assert len(PRESETS["swav"](224, local_count=0)) == 1
+
+
+def test_dino_differs_in_every_kind_of_view():
+    first, second, local = PRESETS["dino"](224)
+    assert [s.blur for s in (first, second, local)] == [1.0, 0.1, 0.5]
+    assert [s.solarize for s in (first, second, local)] == [0.0, 0.2, 0.0]
+    assert (local.size, local.count, local.scale) == (96, 8, (0.05, 0.4))
+    assert first.interpolation == "bicubic"
+    assert len(PRESETS["dino"](224, local_count=0)) == 2
+
+
+@pytest.mark.parametrize(("size", "small"), [(224, 96), (32, 16), (16, 8), (64, 24), (8, 8)])
+def test_the_side_of_small_crops(size, small):
+    assert PRESETS["swav"](size)[1].size == small

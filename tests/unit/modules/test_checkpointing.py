@@ -48,7 +48,7 @@ def test_chunks_see_at_most_chunk_images_and_give_the_same():
     whole = module(x), gradients(module, x)
     module.calls.clear()
     with chunked(module, 3):
-        assert torch.equal(module(x), whole[0])
+        torch.testing.assert_close(module(x), whole[0])  # rounding: sizes of matmuls differ
         assert module.calls == [3, 3, 1]
         assert_same(gradients(module, x), whole[1])
     assert "forward" not in module.__dict__
@@ -60,7 +60,7 @@ def test_tokens_is_chunked_too_and_masks_are_cut_along():
     whole = module.tokens(x, mask=mask)
     module.calls.clear()
     with chunked(module, 2):
-        assert torch.equal(module.tokens(x, mask=mask), whole)
+        torch.testing.assert_close(module.tokens(x, mask=mask), whole)
     assert module.calls == [2, 2, 1]
 
 

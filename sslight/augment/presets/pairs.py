@@ -1,16 +1,9 @@
-"""The views of published methods, as plain lists of specs.
-
-``strength`` scales the colour jitter; 0.5 is usual for images of 32 pixels. ``blur=None`` means the
-published probability above 32 pixels and none up to 32, as SimCLR does on CIFAR-10.
-"""
+"""Views of methods that compare whole views: two equal ones, two unequal ones, weak and strong."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from sslight.augment.presets.common import Numbers, blur_of
 from sslight.augment.spec import IMAGENET_MEAN, IMAGENET_STD, ViewSpec
-
-_Numbers = tuple[float, ...] | None
 
 
 def simclr(
@@ -19,8 +12,8 @@ def simclr(
     strength: float = 1.0,
     scale: tuple[float, float] = (0.08, 1.0),
     blur: float | None = None,
-    mean: _Numbers = IMAGENET_MEAN,
-    std: _Numbers = IMAGENET_STD,
+    mean: Numbers = IMAGENET_MEAN,
+    std: Numbers = IMAGENET_STD,
 ) -> list[ViewSpec]:
     """Two equal views of SimCLR (Chen et al., 2020, arXiv:2002.05709, appendix A).
 
@@ -45,7 +38,7 @@ def simclr(
             saturation=0.8 * strength,
             hue=0.2 * strength,
             grey=0.2,
-            blur=_blur(blur, 0.5, size),
+            blur=blur_of(blur, 0.5, size),
             mean=mean,
             std=std,
         )
@@ -58,8 +51,8 @@ def byol(
     scale: tuple[float, float] = (0.08, 1.0),
     blur: tuple[float, float] | None = None,
     solarize: tuple[float, float] = (0.0, 0.2),
-    mean: _Numbers = IMAGENET_MEAN,
-    std: _Numbers = IMAGENET_STD,
+    mean: Numbers = IMAGENET_MEAN,
+    std: Numbers = IMAGENET_STD,
 ) -> list[ViewSpec]:
     """Two unequal views of BYOL (Grill et al., 2020, arXiv:2006.07733, table 6).
 
@@ -84,7 +77,7 @@ def byol(
             saturation=0.2 * strength,
             hue=0.1 * strength,
             grey=0.2,
-            blur=_blur(blurs[k], (1.0, 0.1)[k], size),
+            blur=blur_of(blurs[k], (1.0, 0.1)[k], size),
             solarize=solarize[k],
             mean=mean,
             std=std,
@@ -93,52 +86,46 @@ def byol(
     ]
 
 
-def supervised(
+def moco(
     size: int = 224,
-    scale: tuple[float, float] = (0.08, 1.0),
-    flip: float = 0.5,
-    mean: _Numbers = IMAGENET_MEAN,
-    std: _Numbers = IMAGENET_STD,
+    count: int = 2,
+    strength: float = 0.5,
+    scale: tuple[float, float] = (0.2, 1.0),
+    blur: float | None = None,
+    mean: Numbers = IMAGENET_MEAN,
+    std: Numbers = IMAGENET_STD,
 ) -> list[ViewSpec]:
-    """One random resized crop with a left-right flip, as classifiers are trained.
+    """Two equal, milder views: MoCo v2 (arXiv:2003.04297) and SimSiam (arXiv:2011.10566).
 
     Args:
-        size: Side of the view in pixels.
+        size: Side of the views in pixels.
+        count: Number of views.
+        strength: Of the colour jitter; 0.5 is 0.4 brightness, contrast and saturation, 0.1 hue.
         scale: Range of the crop's area.
-        flip: Probability of a left-right flip.
+        blur: Probability of a blur; None for 0.5 above 32 pixels, else 0.
         mean: Per channel; None with ``std=None`` to keep values in [0, 1].
         std: Per channel.
     """
-    return [ViewSpec(size=size, scale=scale, flip=flip, mean=mean, std=std)]
+    return simclr(size, count, strength, scale, blur, mean, std)
 
 
-def eval(
+def ressl(
     size: int = 224,
-    resize: int | None = None,
-    mean: _Numbers = IMAGENET_MEAN,
-    std: _Numbers = IMAGENET_STD,
+    strength: float = 0.5,
+    scale: tuple[float, float] = (0.2, 1.0),
+    blur: float | None = None,
+    mean: Numbers = IMAGENET_MEAN,
+    std: Numbers = IMAGENET_STD,
 ) -> list[ViewSpec]:
-    """One clean view: the shorter side resized, then the middle.
+    """A weak view (crop and flip) for the teacher, then a strong one (ReSSL, arXiv:2107.09282).
 
     Args:
-        size: Side of the view in pixels.
-        resize: Shorter side before the crop; None for 8/7 of the size above 64 pixels (224 -> 256),
-            else the size.
+        size: Side of the views in pixels.
+        strength: Of the strong view's colour jitter, as in ``moco``.
+        scale: Range of the crops' area.
+        blur: Probability of a blur in the strong view; None for 0.5 above 32 pixels, else 0.
         mean: Per channel; None with ``std=None`` to keep values in [0, 1].
         std: Per channel.
     """
-    return [ViewSpec(size=size, crop="center", resize=resize, mean=mean, std=std)]
-
-
-def _blur(wanted: float | None, published: float, size: int) -> float:
-    if wanted is not None:
-        return wanted
-    return published if size > 32 else 0.0
-
-
-PRESETS: dict[str, Callable[..., list[ViewSpec]]] = {
-    "simclr": simclr,
-    "byol": byol,
-    "supervised": supervised,
-    "eval": eval,
-}
+    weak = ViewSpec(size=size, scale=scale, flip=0.5, mean=mean, std=std)
+    return [weak, *simclr(size, 1, strength, scale, blur, mean, std)]

@@ -1,0 +1,28 @@
+"""The views of published methods, as plain lists of specs.
+
+``strength`` scales the colour jitter; 0.5 is usual for images of 32 pixels. ``blur=None`` means the
+published probability above 32 pixels and none up to 32, as SimCLR does on CIFAR-10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sslight.augment.parts import Part
+from sslight.augment.presets.multicrop import dino, swav
+from sslight.augment.presets.pairs import byol, moco, ressl, simclr
+from sslight.augment.presets.single import eval, supervised
+from sslight.augment.spec import ViewSpec
+
+__all__ = ["PRESETS", "byol", "dino", "eval", "moco", "ressl", "simclr", "supervised", "swav"]
+
+PRESETS: dict[str, Callable[..., Sequence[ViewSpec | Part]]] = {
+    "simclr": simclr,
+    "byol": byol,
+    "moco": moco,
+    "ressl": ressl,
+    "swav": swav,
+    "dino": dino,
+    "supervised": supervised,
+    "eval": eval,
+}

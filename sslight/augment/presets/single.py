@@ -1,0 +1,43 @@
+"""One view: of classifiers, masked models, and evaluation."""
+
+from __future__ import annotations
+
+from sslight.augment.presets.common import Numbers
+from sslight.augment.spec import IMAGENET_MEAN, IMAGENET_STD, ViewSpec
+
+
+def supervised(
+    size: int = 224,
+    scale: tuple[float, float] = (0.08, 1.0),
+    flip: float = 0.5,
+    mean: Numbers = IMAGENET_MEAN,
+    std: Numbers = IMAGENET_STD,
+) -> list[ViewSpec]:
+    """One random resized crop with a left-right flip, as classifiers are trained.
+
+    Args:
+        size: Side of the view in pixels.
+        scale: Range of the crop's area.
+        flip: Probability of a left-right flip.
+        mean: Per channel; None with ``std=None`` to keep values in [0, 1].
+        std: Per channel.
+    """
+    return [ViewSpec(size=size, scale=scale, flip=flip, mean=mean, std=std)]
+
+
+def eval(
+    size: int = 224,
+    resize: int | None = None,
+    mean: Numbers = IMAGENET_MEAN,
+    std: Numbers = IMAGENET_STD,
+) -> list[ViewSpec]:
+    """One clean view: the shorter side resized, then the middle.
+
+    Args:
+        size: Side of the view in pixels.
+        resize: Shorter side before the crop; None for 8/7 of the size above 64 pixels (224 -> 256),
+            else the size.
+        mean: Per channel; None with ``std=None`` to keep values in [0, 1].
+        std: Per channel.
+    """
+    return [ViewSpec(size=size, crop="center", resize=resize, mean=mean, std=std)]
