@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sslight import strategies
+from sslight.errors import RefusedRunError
 from sslight.utils import say_once
 
 
@@ -99,7 +100,7 @@ def update_metrics(metrics: nn.ModuleDict, logits: Tensor, label: Tensor) -> Non
 def check_tokens(method: str, backbone: nn.Module, needed: bool) -> None:
     """Raise if a method reads patch tokens and its backbone has none."""
     if needed and not hasattr(backbone, "tokens"):
-        raise ValueError(
+        raise RefusedRunError(
             f"{method} reads patch tokens, which {type(backbone).__name__} does not have. Use a "
             "vision transformer, such as backbone: {name: vit_s_16}; `sslight list backbones` "
             "shows them all."
