@@ -340,7 +340,8 @@ def trained(name: str, method: SSLModule, **options: Any) -> dict[str, torch.Ten
     torch.manual_seed(1)
     trainer.fit(method, datamodule=tiny.data("simclr" if name == "mutant" else name))
     assert trainer.global_step == 2
-    seen = {f"loss {k}": torch.tensor(loss, dtype=torch.float64) for k, loss in enumerate(watch.losses)}
+    losses = torch.tensor(watch.losses, dtype=torch.float64)
+    seen = {f"loss {k}": loss for k, loss in enumerate(losses)}
     for k, grads in enumerate(watch.gradients):
         seen |= {f"gradient {k} {n}": g for n, g in grads.items() if g is not None}
     return {**seen, **{f"state {n}": value for n, value in tiny.snapshot(method).items()}}
