@@ -3,8 +3,8 @@
 Every method that has ``configs/<method>/shapes.yaml`` is trained, on generated images or, with
 ``--data``, on a folder with ``train/`` and ``test/``. Features are extracted and classified by kNN
 and a linear probe, and so are those of the same backbone untrained, and raw pixels. A finished row
-is kept in docs/learning_matrix.jsonl, so that the script goes on where it was stopped; the tables in
-docs/methods.md are written from that file.
+is kept in docs/learning_matrix.jsonl, so that the script goes on where it was stopped; the tables
+in docs/methods.md are written from that file.
 
     python scripts/bench_methods.py                                  # generated images
     python scripts/bench_methods.py --data ../shared/data/cifar10    # a folder
@@ -195,8 +195,8 @@ def _cells(data: str) -> Iterator[str]:
         ]
         told = "" if learned(row) else "**not clear yet**; "
         yield (
-            f"| `{row['method']}` | {_paper(row['method'])} | {' | '.join(figures)} | {row['rank']:.0f} "
-            f"| {row['images_per_second']} | {row['steps']} "
+            f"| `{row['method']}` | {_paper(row['method'])} | {' | '.join(figures)} "
+            f"| {row['rank']:.0f} | {row['images_per_second']} | {row['steps']} "
             f"| {told}seed {row['seed']}, {row['date']}, {row['commit']} |"
         )
 
