@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -149,9 +150,11 @@ def rigged(name: str, net: type[nn.Module]) -> Any:
 
 def data(name: str, num_images: int = 16, batch_size: int = 8, **options: Any) -> SSLDataModule:
     """Labelled shapes in the views that the method is made for."""
+    preset = PRESETS[method_class(name).default_views]
+    patches = {"patch_size": 4} if "patch_size" in signature(preset).parameters else {}
     return SSLDataModule(
         train=Shapes(num_images, size=16),
-        views=PRESETS[method_class(name).default_views](size=16),
+        views=preset(size=16, **patches),
         batch_size=batch_size,
         workers=0,
         **options,
