@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sslight.augment.parts import Part
-from sslight.augment.presets.masked import ibot
+from sslight.augment.presets.masked import data2vec, ibot, ijepa
 from sslight.augment.presets.multicrop import dino, swav
 from sslight.augment.presets.pairs import byol, moco, ressl, simclr
 from sslight.augment.presets.single import eval, supervised
@@ -18,9 +18,11 @@ from sslight.augment.spec import ViewSpec
 __all__ = [
     "PRESETS",
     "byol",
+    "data2vec",
     "dino",
     "eval",
     "ibot",
+    "ijepa",
     "moco",
     "ressl",
     "simclr",
@@ -36,6 +38,8 @@ PRESETS: dict[str, Callable[..., Sequence[ViewSpec | Part]]] = {
     "swav": swav,
     "dino": dino,
     "ibot": ibot,
+    "data2vec": data2vec,
+    "ijepa": ijepa,
     "supervised": supervised,
     "eval": eval,
 }

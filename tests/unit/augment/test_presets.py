@@ -3,6 +3,7 @@ import inspect
 import pytest
 
 from sslight.augment import PRESETS, Views, ViewSpec
+from sslight.augment.jepa_masks import JepaMasks
 from sslight.augment.masks import BlockMasks
 from sslight.augment.parts import Part
 
@@ -90,7 +91,19 @@ def test_ibot_is_dino_with_masks_on_the_global_views():
     assert masks == BlockMasks(grid=16, views=2, prob=0.5, ratio=(0.1, 0.5))
 
 
-@pytest.mark.parametrize("name", ["ibot"])
+def test_data2vec_masks_its_one_view():
+    view, masks = PRESETS["data2vec"](224)
+    assert (view.count, view.flip, view.jitter, view.brightness, view.hue) == (1, 0.5, 1.0, 0.4, 0)
+    assert masks == BlockMasks(grid=14, views=1, prob=1.0, ratio=(0.6, 0.6), min_block=16)
+
+
+def test_ijepa_only_crops():
+    view, masks = PRESETS["ijepa"](224, patch_size=14)
+    assert view == ViewSpec(224, scale=(0.3, 1.0))
+    assert masks == JepaMasks(16)
+
+
+@pytest.mark.parametrize("name", ["ibot", "data2vec", "ijepa"])
 def test_patches_must_fit_the_view(name):
     with pytest.raises(ValueError, match="patch_size 16 does not divide size 40"):
         PRESETS[name](40)
