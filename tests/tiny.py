@@ -134,14 +134,17 @@ SMALL = {
 }
 
 
+def sizes(name: str) -> dict[str, int]:
+    """The small sizes of those parameters that the method has."""
+    known = registry.signature("method", method_class(name))
+    return {key: size for key, size in SMALL.items() if key in known}
+
+
 def build(name: str, backbone: Any = None, seed: int = 0, **recipe: Any) -> SSLModule:
     """A small method, otherwise with its own defaults, its weights drawn from the seed."""
     torch.manual_seed(seed)
-    cls = method_class(name)
-    known = registry.signature("method", cls)
-    sizes = {key: size for key, size in SMALL.items() if key in known}
     network = (backbone or backbone_of(name))()
-    return cls(network, Recipe(**{"lr": 0.05, **recipe}), **sizes)
+    return method_class(name)(network, Recipe(**{"lr": 0.05, **recipe}), **sizes(name))
 
 
 def backbone_of(name: str) -> Any:

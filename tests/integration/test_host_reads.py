@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,7 +26,7 @@ STEPS, EVERY = 12, 5
 
 CONFIG = """
 _base_: [_base_/pretrain]
-method: {{name: {method}}}
+method: {method}
 backbone: {{name: resnet18, stem: small, width: 4}}
 data:
   train: {{name: shapes, num_images: 96, size: 16}}
@@ -85,8 +86,8 @@ class Reader(pl.Callback):
 
 def reads_of_sslight(folder: Path, name: str, *callbacks: pl.Callback) -> dict[int, int]:
     file = folder / "all.yaml"
-    views = tiny.method_class(name).default_views
-    file.write_text(CONFIG.format(method=name, views=views))
+    method = json.dumps({"name": name, **tiny.sizes(name)})
+    file.write_text(CONFIG.format(method=method, views=tiny.method_class(name).default_views))
     with Reads() as reads, pytest.MonkeyPatch.context() as patch:
         # On a CPU, where nobody waits, views find their rows here; for a device workers find them.
         patch.setattr(pixels, "affected_rows", not_counted(reads, pixels.affected_rows))
