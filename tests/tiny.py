@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,16 @@ METHOD_FILES = sorted(
 )
 
 
+RESNET = {"name": "resnet18", "stem": "small", "width": 4}
+VIT = {"name": "vit_t_16", "image_size": 16, "patch_size": 4, "width": 32, "heads": 2, "depth": 2}
+
+
 def resnet() -> nn.Module:
-    return sslight.backbone("resnet18", stem="small", width=4)
+    return sslight.backbone(**RESNET)
 
 
 def vit() -> nn.Module:
-    return sslight.backbone("vit_t_16", image_size=16, patch_size=4, width=32, heads=2, depth=2)
+    return sslight.backbone(**VIT)
 
 
 class Net(nn.Module):
@@ -161,11 +166,18 @@ def rigged(name: str, net: type[nn.Module]) -> Any:
     return (lambda: WithTokens(net())) if method_class(name).needs_tokens else net
 
 
+def view_sizes(preset: str) -> dict[str, int]:
+    """Images of 16 pixels, in the tiny transformer's patches where the preset draws masks."""
+    takes_patches = "patch_size" in signature(PRESETS[preset]).parameters
+    return {"size": 16, **({"patch_size": 4} if takes_patches else {})}
+
+
 def data(name: str, num_images: int = 16, batch_size: int = 8, **options: Any) -> SSLDataModule:
     """Labelled shapes in the views that the method is made for."""
+    preset = method_class(name).default_views
     return SSLDataModule(
         train=Shapes(num_images, size=16),
-        views=PRESETS[method_class(name).default_views](size=16),
+        views=PRESETS[preset](**view_sizes(preset)),
         batch_size=batch_size,
         workers=0,
         **options,
