@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def resnet() -> nn.Module:
 
 
 def vit() -> nn.Module:
-    return sslight.backbone("vit_t_16", image_size=16, patch_size=4, depth=2, mask_token=True)
+    return sslight.backbone("vit_t_16", image_size=16, patch_size=4, width=32, heads=2, depth=2)
 
 
 class Net(nn.Module):
@@ -93,9 +94,20 @@ class WithTokens(nn.Module):
         super().__init__()
         self.net, self.patch_size, self.embed_dim = net, patch_size, net.embed_dim
 
-    def tokens(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
-        patches = (images.shape[-1] // self.patch_size) ** 2
+    def grid(self, images: Tensor) -> tuple[int, int]:
+        return images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
+
+    def tokens(
+        self, images: Tensor, mask: Tensor | None = None, keep: Tensor | None = None
+    ) -> Tensor:
+        height, width = self.grid(images)
+        patches = height * width if keep is None else keep.shape[1]
         return self.net(images)[:, None].expand(-1, 1 + patches, -1)
+
+    def block_outputs(
+        self, images: Tensor, last: int, mask: Tensor | None = None, keep: Tensor | None = None
+    ) -> list[Tensor]:
+        return [self.tokens(images, mask, keep)] * last
 
     def forward(self, images: Tensor) -> Tensor:
         return self.net(images)
@@ -149,9 +161,11 @@ def rigged(name: str, net: type[nn.Module]) -> Any:
 
 def data(name: str, num_images: int = 16, batch_size: int = 8, **options: Any) -> SSLDataModule:
     """Labelled shapes in the views that the method is made for."""
+    preset = PRESETS[method_class(name).default_views]
+    patches = {"patch_size": 4} if "patch_size" in signature(preset).parameters else {}
     return SSLDataModule(
         train=Shapes(num_images, size=16),
-        views=PRESETS[method_class(name).default_views](size=16),
+        views=preset(size=16, **patches),
         batch_size=batch_size,
         workers=0,
         **options,
