@@ -62,7 +62,7 @@ def batches_of(loader: DataLoader[RawBatch]) -> Iterator[RawBatch]:
 
     An error that a worker hands over in place of a batch is raised here, without its traceback.
     """
-    iterator = iter(loader)
+    iterator: Any = iter(loader)
     if loader.num_workers:
         # Before Python's own handlers, which wait for workers that ignore SIGTERM; what is
         # registered last runs first, and torch registers a handler for every worker.
