@@ -40,16 +40,20 @@ Row = dict[str, Any]
 def main() -> None:
     """Measure the rows that are missing, and write the tables."""
     args = _arguments()
-    failed = []
-    for method in args.methods or quick_methods():
-        try:
-            print(_line(measure(method, args)), flush=True)
-        except subprocess.CalledProcessError as error:
-            failed.append(method)
-            print(f"{method}: {error}\n{error.stdout[-2000:]}", flush=True)
+    failed = [m for m in args.methods or quick_methods() if not _told(m, args)]
     write_tables()
     if failed:
         sys.exit(f"Failed: {', '.join(failed)}")
+
+
+def _told(method: str, args: argparse.Namespace) -> bool:
+    """Print a method's row, or what its failing command said; the others go on."""
+    try:
+        print(_line(measure(method, args)), flush=True)
+    except subprocess.CalledProcessError as error:
+        print(f"{method}: {error}\n{error.stdout[-2000:]}", flush=True)
+        return False
+    return True
 
 
 def _arguments() -> argparse.Namespace:
