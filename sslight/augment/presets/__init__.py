@@ -11,10 +11,21 @@ from collections.abc import Callable, Sequence
 from sslight.augment.parts import Part
 from sslight.augment.presets.multicrop import dino, swav
 from sslight.augment.presets.pairs import byol, moco, ressl, simclr
-from sslight.augment.presets.single import eval, supervised
+from sslight.augment.presets.single import eval, npid, supervised
 from sslight.augment.spec import ViewSpec
 
-__all__ = ["PRESETS", "byol", "dino", "eval", "moco", "ressl", "simclr", "supervised", "swav"]
+__all__ = [
+    "PRESETS",
+    "byol",
+    "dino",
+    "eval",
+    "moco",
+    "npid",
+    "ressl",
+    "simclr",
+    "supervised",
+    "swav",
+]
 
 PRESETS: dict[str, Callable[..., Sequence[ViewSpec | Part]]] = {
     "simclr": simclr,
@@ -23,6 +34,7 @@ PRESETS: dict[str, Callable[..., Sequence[ViewSpec | Part]]] = {
     "ressl": ressl,
     "swav": swav,
     "dino": dino,
+    "npid": npid,
     "supervised": supervised,
     "eval": eval,
 }
