@@ -12,7 +12,7 @@ from sslight.augment.parts import Part
 from sslight.augment.presets.masked import data2vec, ibot, ijepa
 from sslight.augment.presets.multicrop import dino, swav
 from sslight.augment.presets.pairs import byol, moco, ressl, simclr
-from sslight.augment.presets.single import eval, supervised
+from sslight.augment.presets.single import eval, npid, supervised
 from sslight.augment.spec import ViewSpec
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "ibot",
     "ijepa",
     "moco",
+    "npid",
     "ressl",
     "simclr",
     "supervised",
@@ -40,6 +41,7 @@ PRESETS: dict[str, Callable[..., Sequence[ViewSpec | Part]]] = {
     "ibot": ibot,
     "data2vec": data2vec,
     "ijepa": ijepa,
+    "npid": npid,
     "supervised": supervised,
     "eval": eval,
 }

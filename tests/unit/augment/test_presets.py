@@ -58,6 +58,11 @@ def test_moco_and_ressl():
     assert (strong.jitter, strong.grey, strong.blur, strong.count) == (0.8, 0.2, 0.5, 1)
 
 
+def test_npid_changes_the_colours_of_every_view():
+    (spec,) = PRESETS["npid"](224, grey=0.0)
+    assert (spec.jitter, spec.hue, spec.grey, spec.scale, spec.count) == (1, 0.4, 0, (0.2, 1), 1)
+
+
 def test_swav_is_two_large_and_six_small_crops():
     large, small = PRESETS["swav"](224)
     assert [(s.size, s.count, s.local, s.scale) for s in (large, small)] == [
