@@ -17,8 +17,11 @@ class Backbone(Protocol):
     """A network from images to embeddings.
 
     ``forward(images [B, C, H, W]) -> [B, embed_dim]``. Transformers also have
-    ``tokens(images, mask=None) -> [B, N, D]``: every token after the last norm, ``n_prefix``
-    prefix tokens (class, registers) first; ``mask`` ``[B, P]`` is true where a patch is hidden.
+    ``tokens(images, mask=None, keep=None) -> [B, N, D]``: every token after the last norm,
+    ``n_prefix`` prefix tokens (class, registers) first; ``mask`` ``[B, P]`` is true where a patch
+    is hidden, ``keep`` ``[B, K]`` names the patches that go through the blocks at all. Further
+    ``patch_size``, ``grid(images) -> (rows, columns)`` and ``block_outputs(images, last)``; see
+    :class:`sslight.backbones.vit_model.VisionTransformer`.
     """
 
     embed_dim: int
