@@ -225,6 +225,21 @@ def _is_trained(module: nn.Module) -> bool:
     return any(parameter.requires_grad for parameter in module.parameters())
 
 
+class Watch(pl.Callback):
+    """Keeps each step's gradients and losses."""
+
+    def __init__(self) -> None:
+        self.gradients: list[dict[str, torch.Tensor | None]] = []
+        self.losses: list[float] = []
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: Any) -> None:
+        grads = {n: p.grad for n, p in pl_module.named_parameters()}
+        self.gradients.append({n: None if g is None else g.clone() for n, g in grads.items()})
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
+        self.losses.append(float(outputs["loss"]))
+
+
 def assert_same(left: dict[str, Tensor], right: dict[str, Tensor], tolerance: float = 0.0) -> None:
     """Compare two state dicts, bit for bit if no tolerance is given."""
     assert left.keys() == right.keys()
