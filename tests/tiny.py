@@ -97,6 +97,7 @@ class WithTokens(nn.Module):
     def __init__(self, net: nn.Module, patch_size: int = 4) -> None:
         super().__init__()
         self.net, self.patch_size, self.embed_dim = net, patch_size, net.embed_dim
+        self.norm = nn.Identity()
 
     def grid(self, images: Tensor) -> tuple[int, int]:
         return images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
@@ -135,6 +136,7 @@ SMALL = {
     "decoder_depth": 1,
     "predictor_dim": 16,
     "predictor_depth": 1,
+    "target_blocks": 2,
 }
 
 
