@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from sslight.augment.parts import Part
 from sslight.augment.presets.multicrop import dino, swav
 from sslight.augment.presets.pairs import byol, moco, ressl, simclr
+from sslight.augment.presets.patches import pirl
 from sslight.augment.presets.single import eval, npid, supervised
 from sslight.augment.spec import ViewSpec
 
@@ -35,6 +36,7 @@ PRESETS: dict[str, Callable[..., Sequence[ViewSpec | Part]]] = {
     "swav": swav,
     "dino": dino,
     "npid": npid,
+    "pirl": pirl,
     "supervised": supervised,
     "eval": eval,
 }
