@@ -41,17 +41,17 @@ def vit() -> nn.Module:
 
 
 class Net(nn.Module):
-    """A convolutional backbone whose images do not see each other."""
+    """A convolutional backbone, for images of any size, whose images do not see each other."""
 
     embed_dim = 8
 
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(3, 8, 3, stride=2),
+            nn.Conv2d(3, 8, 3, stride=2, padding=1),
             nn.GroupNorm(2, 8),
             nn.Tanh(),
-            nn.Conv2d(8, 8, 3, stride=2),
+            nn.Conv2d(8, 8, 3, stride=2, padding=1),
             nn.GroupNorm(2, 8),
             nn.Tanh(),
             nn.AdaptiveAvgPool2d(1),

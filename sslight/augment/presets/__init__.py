@@ -12,6 +12,7 @@ from sslight.augment.parts import Part
 from sslight.augment.presets.masked import data2vec, ibot, ijepa
 from sslight.augment.presets.multicrop import dino, swav
 from sslight.augment.presets.pairs import byol, moco, ressl, simclr
+from sslight.augment.presets.patches import pirl
 from sslight.augment.presets.single import eval, npid, supervised
 from sslight.augment.spec import ViewSpec
 
@@ -42,6 +43,7 @@ PRESETS: dict[str, Callable[..., Sequence[ViewSpec | Part]]] = {
     "data2vec": data2vec,
     "ijepa": ijepa,
     "npid": npid,
+    "pirl": pirl,
     "supervised": supervised,
     "eval": eval,
 }
