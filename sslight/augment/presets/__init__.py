@@ -11,10 +11,21 @@ from collections.abc import Callable, Sequence
 from sslight.augment.parts import Part
 from sslight.augment.presets.multicrop import dino, swav
 from sslight.augment.presets.pairs import byol, moco, ressl, simclr
-from sslight.augment.presets.single import eval, supervised
+from sslight.augment.presets.single import colorization, eval, supervised
 from sslight.augment.spec import ViewSpec
 
-__all__ = ["PRESETS", "byol", "dino", "eval", "moco", "ressl", "simclr", "supervised", "swav"]
+__all__ = [
+    "PRESETS",
+    "byol",
+    "colorization",
+    "dino",
+    "eval",
+    "moco",
+    "ressl",
+    "simclr",
+    "supervised",
+    "swav",
+]
 
 PRESETS: dict[str, Callable[..., Sequence[ViewSpec | Part]]] = {
     "simclr": simclr,
@@ -24,5 +35,6 @@ PRESETS: dict[str, Callable[..., Sequence[ViewSpec | Part]]] = {
     "swav": swav,
     "dino": dino,
     "supervised": supervised,
+    "colorization": colorization,
     "eval": eval,
 }
