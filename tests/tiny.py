@@ -62,6 +62,13 @@ class Net(nn.Module):
         return self.body(images)
 
 
+class MapOf(nn.Module):
+    """Vectors as constant feature maps, for backbones that end in the mean of a map."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return vectors[:, :, None, None].expand(-1, -1, 2, 2)
+
+
 class Constant(nn.Module):
     """A collapsed backbone: every image has the same embedding."""
 
@@ -70,9 +77,11 @@ class Constant(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.point = nn.Parameter(torch.linspace(-1, 1, 8))
+        self.map = MapOf()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.point.expand(len(images), -1) + 0 * images.mean()
+        vectors = self.point.expand(len(images), -1) + 0 * images.mean()
+        return self.map(vectors).mean((2, 3))
 
 
 class Line(nn.Module):
@@ -84,9 +93,10 @@ class Line(nn.Module):
         super().__init__()
         self.direction = nn.Parameter(torch.linspace(-1, 1, 8))
         self.net = nn.Linear(3, 1)
+        self.map = MapOf()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.net(images.mean((2, 3))) * self.direction
+        return self.map(self.net(images.mean((2, 3))) * self.direction).mean((2, 3))
 
 
 class WithTokens(nn.Module):

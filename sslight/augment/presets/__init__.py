@@ -13,12 +13,13 @@ from sslight.augment.presets.masked import data2vec, ibot, ijepa
 from sslight.augment.presets.multicrop import dino, swav
 from sslight.augment.presets.pairs import byol, moco, ressl, simclr
 from sslight.augment.presets.patches import pirl
-from sslight.augment.presets.single import eval, npid, supervised
+from sslight.augment.presets.single import colorization, eval, npid, supervised
 from sslight.augment.spec import ViewSpec
 
 __all__ = [
     "PRESETS",
     "byol",
+    "colorization",
     "data2vec",
     "dino",
     "eval",
@@ -45,5 +46,6 @@ PRESETS: dict[str, Callable[..., Sequence[ViewSpec | Part]]] = {
     "npid": npid,
     "pirl": pirl,
     "supervised": supervised,
+    "colorization": colorization,
     "eval": eval,
 }

@@ -60,6 +60,19 @@ def npid(
     ]
 
 
+def colorization(
+    size: int = 224, scale: tuple[float, float] = (0.08, 1.0), flip: float = 0.5
+) -> list[ViewSpec]:
+    """One random resized crop with a left-right flip, its colours in [0, 1] as they are.
+
+    Args:
+        size: Side of the view in pixels.
+        scale: Range of the crop's area.
+        flip: Probability of a left-right flip.
+    """
+    return supervised(size, scale, flip, mean=None, std=None)
+
+
 def eval(
     size: int = 224,
     resize: int | None = None,
