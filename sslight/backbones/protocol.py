@@ -20,7 +20,8 @@ class Backbone(Protocol):
     ``tokens(images, mask=None, keep=None) -> [B, N, D]``: every token after the last norm,
     ``n_prefix`` prefix tokens (class, registers) first; ``mask`` ``[B, P]`` is true where a patch
     is hidden, ``keep`` ``[B, K]`` names the patches that go through the blocks at all. Further
-    ``patch_size``, ``grid(images) -> (rows, columns)`` and ``block_outputs(images, last)``; see
+    ``patch_size``, ``grid(images) -> (rows, columns)``, ``block_outputs(images, last)``,
+    ``pooled(tokens) -> [B, D]`` and ``fix_positions()``; see
     :class:`sslight.backbones.vit_model.VisionTransformer`.
     """
 
@@ -48,7 +49,7 @@ def as_backbone(module: nn.Module, embed_dim: int | None = None) -> nn.Module:
     if embed_dim is None and isinstance(getattr(module, "embed_dim", None), int):
         return module
     if embed_dim is None:
-        shape = _output_shape(module, _in_channels(module), None)
+        shape = _output_shape(module, image_channels(module), None)
         if len(shape) == 4:
             return MapPooling(module, shape[1])
         embed_dim = _width(module, shape)
@@ -83,11 +84,10 @@ def _width(module: nn.Module, shape: tuple[int, ...]) -> int:
     return shape[1]
 
 
-def _in_channels(module: nn.Module) -> int:
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            return layer.in_channels
-    return 3
+def image_channels(module: nn.Module) -> int:
+    """Channels of the images a module takes: those of its first convolution, 3 if it has none."""
+    convolutions = (m.in_channels for m in module.modules() if isinstance(m, nn.Conv2d))
+    return next(convolutions, 3)
 
 
 def _output_shape(module: nn.Module, in_channels: int, size: int | None) -> tuple[int, ...]:

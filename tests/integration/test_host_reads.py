@@ -26,7 +26,7 @@ STEPS, EVERY = 12, 5
 CONFIG = """
 _base_: [_base_/pretrain]
 method: {{name: {method}}}
-backbone: {{name: resnet18, stem: small, width: 4}}
+backbone: {backbone}
 data:
   train: {{name: shapes, num_images: 96, size: 16}}
   views: {{name: {views}, size: 16}}
@@ -35,6 +35,10 @@ data:
 optim: {{optimizer: sgd, lr: 0.05, weight_decay: 1.0e-4, warmup_epochs: 0.5}}
 trainer: {{max_epochs: 1, log_every_n_steps: 5, accelerator: cpu}}
 """
+
+
+RESNET = "{name: resnet18, stem: small, width: 4}"
+VIT = "{name: vit_t_16, image_size: 16, patch_size: 4, width: 32, heads: 2, depth: 2}"
 
 
 class Reads(TorchDispatchMode):
@@ -85,8 +89,9 @@ class Reader(pl.Callback):
 
 def reads_of_sslight(folder: Path, name: str, *callbacks: pl.Callback) -> dict[int, int]:
     file = folder / "all.yaml"
-    views = tiny.method_class(name).default_views
-    file.write_text(CONFIG.format(method=name, views=views))
+    cls = tiny.method_class(name)
+    backbone = VIT if cls.needs_tokens else RESNET
+    file.write_text(CONFIG.format(method=name, views=cls.default_views, backbone=backbone))
     with Reads() as reads, pytest.MonkeyPatch.context() as patch:
         # On a CPU, where nobody waits, views find their rows here; for a device workers find them.
         patch.setattr(pixels, "affected_rows", not_counted(reads, pixels.affected_rows))

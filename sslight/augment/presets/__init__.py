@@ -11,10 +11,22 @@ from collections.abc import Callable, Sequence
 from sslight.augment.parts import Part
 from sslight.augment.presets.multicrop import dino, swav
 from sslight.augment.presets.pairs import byol, moco, ressl, simclr
-from sslight.augment.presets.single import eval, supervised
+from sslight.augment.presets.single import eval, mae, simmim, supervised
 from sslight.augment.spec import ViewSpec
 
-__all__ = ["PRESETS", "byol", "dino", "eval", "moco", "ressl", "simclr", "supervised", "swav"]
+__all__ = [
+    "PRESETS",
+    "byol",
+    "dino",
+    "eval",
+    "mae",
+    "moco",
+    "ressl",
+    "simclr",
+    "simmim",
+    "supervised",
+    "swav",
+]
 
 PRESETS: dict[str, Callable[..., Sequence[ViewSpec | Part]]] = {
     "simclr": simclr,
@@ -23,6 +35,8 @@ PRESETS: dict[str, Callable[..., Sequence[ViewSpec | Part]]] = {
     "ressl": ressl,
     "swav": swav,
     "dino": dino,
+    "mae": mae,
+    "simmim": simmim,
     "supervised": supervised,
     "eval": eval,
 }
