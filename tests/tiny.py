@@ -124,6 +124,12 @@ class WithTokens(nn.Module):
     ) -> list[Tensor]:
         return [self.tokens(images, mask, keep)] * last
 
+    def pooled(self, tokens: Tensor) -> Tensor:
+        return tokens[:, 0]
+
+    def fix_positions(self) -> None:
+        """There are none."""
+
     def forward(self, images: Tensor) -> Tensor:
         return self.net(images)
 

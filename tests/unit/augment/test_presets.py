@@ -50,6 +50,14 @@ def test_eval_and_supervised():
     assert (spec.crop, spec.flip, spec.jitter, spec.count) == ("random", 0.5, 0, 1)
 
 
+def test_mae_and_simmim_leave_colours_alone():
+    (mae,), (simmim,) = PRESETS["mae"](224), PRESETS["simmim"](224)
+    assert (mae.scale, mae.interpolation) == ((0.2, 1.0), "bicubic")
+    assert (simmim.scale, simmim.interpolation) == ((0.67, 1.0), "bilinear")
+    for spec in (mae, simmim):
+        assert (spec.count, spec.flip, spec.jitter, spec.grey, spec.blur) == (1, 0.5, 0, 0, 0)
+
+
 def test_moco_and_ressl():
     (spec,) = PRESETS["moco"](224)
     assert (spec.count, spec.scale, spec.brightness, spec.hue) == (2, (0.2, 1.0), 0.4, 0.1)

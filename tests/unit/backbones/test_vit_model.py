@@ -111,6 +111,7 @@ def test_prefix_tokens_come_first(options, prefix):
     assert model.grid(images()) == (4, 4)
     expected = tokens[:, prefix:].mean(1) if options.get("pooling") == "avg" else tokens[:, 0]
     torch.testing.assert_close(model(images()), expected)
+    torch.testing.assert_close(model.pooled(tokens), expected)
 
 
 def test_a_mask_hides_pixels_but_not_the_place():
@@ -190,7 +191,7 @@ def test_fixed_positions_are_sines_and_cosines_without_gradient():
     model.fix_positions()
     assert not model.pos_embed.requires_grad
     assert not model.pos_embed[0, 0].any()
-    torch.testing.assert_close(model.pos_embed[0, 1:], sincos_positions(4, 4, 32))
+    torch.testing.assert_close(model.pos_embed[0, 1:], sincos_positions(4, 4, 32).float())
     small(class_token=False, pooling="avg").fix_positions()
 
 
