@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sslight.augment.presets.common import Numbers
+from sslight.augment.presets.common import Interpolation, Numbers
 from sslight.augment.spec import IMAGENET_MEAN, IMAGENET_STD, ViewSpec
 
 
