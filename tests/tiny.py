@@ -28,12 +28,16 @@ METHOD_FILES = sorted(
 )
 
 
+RESNET = {"name": "resnet18", "stem": "small", "width": 4}
+VIT = {"name": "vit_t_16", "image_size": 16, "patch_size": 4, "width": 32, "heads": 2, "depth": 2}
+
+
 def resnet() -> nn.Module:
-    return sslight.backbone("resnet18", stem="small", width=4)
+    return sslight.backbone(**RESNET)
 
 
 def vit() -> nn.Module:
-    return sslight.backbone("vit_t_16", image_size=16, patch_size=4, width=32, heads=2, depth=2)
+    return sslight.backbone(**VIT)
 
 
 class Net(nn.Module):
@@ -134,14 +138,17 @@ SMALL = {
 }
 
 
+def sizes(name: str) -> dict[str, int]:
+    """The small sizes of those parameters that the method has."""
+    known = registry.signature("method", method_class(name))
+    return {key: size for key, size in SMALL.items() if key in known}
+
+
 def build(name: str, backbone: Any = None, seed: int = 0, **recipe: Any) -> SSLModule:
     """A small method, otherwise with its own defaults, its weights drawn from the seed."""
     torch.manual_seed(seed)
-    cls = method_class(name)
-    known = registry.signature("method", cls)
-    sizes = {key: size for key, size in SMALL.items() if key in known}
     network = (backbone or backbone_of(name))()
-    return cls(network, Recipe(**{"lr": 0.05, **recipe}), **sizes)
+    return method_class(name)(network, Recipe(**{"lr": 0.05, **recipe}), **sizes(name))
 
 
 def backbone_of(name: str) -> Any:
@@ -159,13 +166,18 @@ def rigged(name: str, net: type[nn.Module]) -> Any:
     return (lambda: WithTokens(net())) if method_class(name).needs_tokens else net
 
 
+def view_sizes(preset: str) -> dict[str, int]:
+    """Images of 16 pixels, in the tiny transformer's patches where the preset draws masks."""
+    takes_patches = "patch_size" in signature(PRESETS[preset]).parameters
+    return {"size": 16, **({"patch_size": 4} if takes_patches else {})}
+
+
 def data(name: str, num_images: int = 16, batch_size: int = 8, **options: Any) -> SSLDataModule:
     """Labelled shapes in the views that the method is made for."""
-    preset = PRESETS[method_class(name).default_views]
-    patches = {"patch_size": 4} if "patch_size" in signature(preset).parameters else {}
+    preset = method_class(name).default_views
     return SSLDataModule(
         train=Shapes(num_images, size=16),
-        views=preset(size=16, **patches),
+        views=PRESETS[preset](**view_sizes(preset)),
         batch_size=batch_size,
         workers=0,
         **options,
