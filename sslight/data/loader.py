@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import multiprocessing
 import os
 import signal
 import weakref
@@ -51,8 +52,9 @@ class WorkerOptions:
         )
 
 
-#: Iterators whose workers may still live when the process leaves.
+#: Iterators whose workers may still live when the process leaves, and these workers.
 _running: weakref.WeakSet[Any] = weakref.WeakSet()
+_workers: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def batches_of(loader: DataLoader[RawBatch]) -> Iterator[RawBatch]:
@@ -60,13 +62,14 @@ def batches_of(loader: DataLoader[RawBatch]) -> Iterator[RawBatch]:
 
     An error that a worker hands over in place of a batch is raised here, without its traceback.
     """
-    iterator = iter(loader)
+    iterator: Any = iter(loader)
     if loader.num_workers:
         # Before Python's own handlers, which wait for workers that ignore SIGTERM; what is
         # registered last runs first, and torch registers a handler for every worker.
         atexit.unregister(_end_workers)
         atexit.register(_end_workers)
         _running.add(iterator)
+        _workers.update(iterator._workers)
     for batch in iterator:
         if isinstance(batch, ImageError):
             raise batch
@@ -74,8 +77,14 @@ def batches_of(loader: DataLoader[RawBatch]) -> Iterator[RawBatch]:
 
 
 def _end_workers() -> None:
-    for iterator in list(_running):
-        iterator._shutdown_workers()
+    """Ask the workers to end, and end those that did not hear: they are deaf to SIGTERM."""
+    try:
+        for iterator in list(_running):
+            iterator._shutdown_workers()
+    finally:
+        for process in multiprocessing.active_children():
+            if process in _workers:
+                process.kill()
 
 
 def quiet_worker(worker: int) -> None:
