@@ -23,6 +23,9 @@ class Batch(TypedDict, total=False):
     label: Tensor
     masks: list[Tensor]
     n_masked: int
+    context: Tensor
+    targets: Tensor
+    target_valid: Tensor
 
 
 @dataclass
