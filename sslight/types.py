@@ -13,7 +13,7 @@ class Batch(TypedDict, total=False):
 
     ``views`` is a list of ``[B, C, H, W]`` float images, global crops first, ``n_global`` of them;
     ``index`` ``[B]`` holds dataset indices; ``label`` is ``[B]`` int64 with -1 for "none", or
-    ``[B, K]`` in {1, 0, -1} where -1 is ignored. The last four are what :mod:`sslight.augment`'s
+    ``[B, K]`` in {1, 0, -1} where -1 is ignored. The last ones are what :mod:`sslight.augment`'s
     masks add.
     """
 
@@ -22,6 +22,7 @@ class Batch(TypedDict, total=False):
     n_global: int
     label: Tensor
     masks: list[Tensor]
+    n_masked: int
     context: Tensor
     targets: Tensor
     target_valid: Tensor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,8 @@ class BlockMasks:
     [0.3, 1 / 0.3]; one that adds nothing, or too much, is drawn again. After ten failures in a row
     single patches, chosen at random, make the number exact.
 
-    Adds ``masks``: one bool ``[B, P]`` per view, True where masked, patches row by row.
+    Adds ``masks``: one bool ``[B, P]`` per view, True where masked, patches row by row; and
+    ``n_masked``, how many patches that are, for whoever gathers them on the device.
 
     Args:
         grid: Patches along each side of a view: P = grid * grid.
@@ -53,7 +55,7 @@ class BlockMasks:
         check_share("masks", "prob", (self.prob, self.prob))
         check_share("masks", "ratio", self.ratio)
 
-    def draw(self, seed: int, epoch: Tensor | int, index: Tensor) -> dict[str, list[Tensor]]:
+    def draw(self, seed: int, epoch: Tensor | int, index: Tensor) -> dict[str, Any]:
         """Draw the masks of the samples ``index`` ``[B]``."""
         patches = self.grid * self.grid
         n = 2 + 4 * _TRIES + patches
@@ -63,7 +65,8 @@ class BlockMasks:
         counts = ((low + (high - low) * ratio) * patches).round_() * (masked < self.prob)
         mask = _fill_blocks(counts.long().squeeze(1), blocks, self.grid, self.min_block)
         mask = _complete(mask.flatten(1), counts.long(), noise)
-        return {"masks": list(mask.view(self.views, len(index), patches))}
+        masks = list(mask.view(self.views, len(index), patches))
+        return {"masks": masks, "n_masked": int(mask.sum())}
 
 
 def _fill_blocks(counts: Tensor, draws: Tensor, grid: int, smallest: int) -> Tensor:

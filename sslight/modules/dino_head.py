@@ -1,4 +1,4 @@
-"""The head of DINO, iBOT and DINOv2: a narrow bottleneck on the sphere, then many prototypes."""
+"""The heads of DINO, iBOT and DINOv2: a narrow bottleneck on the sphere, then many prototypes."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class DINOHead(nn.Sequential):
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
         self.add_module(
-            "last_layer", Prototypes(bottleneck_dim, out_dim, learn=not norm_last_layer)
+            "last_layer", UnitLinear(bottleneck_dim, out_dim, learn=not norm_last_layer)
         )
 
 
-class Prototypes(nn.Module):
+class UnitLinear(nn.Module):
     """Scalar products of normalised rows ``[..., dim]`` with weight-normalised prototypes.
 
     Args:
@@ -75,3 +75,21 @@ class Prototypes(nn.Module):
         if self.length is not None:
             prototypes = self.length * prototypes
         return F.linear(F.normalize(rows, dim=-1), prototypes)
+
+
+class TokenHeads(nn.Module):
+    """A head for class tokens and one for patch tokens; or one head for both.
+
+    Args:
+        cls: The class tokens' head.
+        patch: The patch tokens' head; None shares the other one (iBOT, arXiv:2111.07832).
+    """
+
+    def __init__(self, cls: DINOHead, patch: DINOHead | None = None) -> None:
+        super().__init__()
+        self.cls, self.patch = cls, patch
+
+    def forward(self, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Map class tokens ``[B, D]`` and patch tokens ``[N, D]`` to logits."""
+        patch_head = self.cls if self.patch is None else self.patch
+        return self.cls(cls), patch_head(patches)

@@ -9,8 +9,9 @@ from torch.nn.modules.dropout import _DropoutNd
 
 M = TypeVar("M", bound=nn.Module)
 
-#: Where a layer keeps its rate, by the name of its class (torchvision's, timm's, ours).
-_RATES = {"StochasticDepth": "p", "DropPath": "drop_prob", "MultiheadAttention": "dropout"}
+#: Classes of such layers, torchvision's, timm's and ours, and what they call their rate.
+_LAYERS = ("StochasticDepth", "DropPath", "MultiheadAttention")
+_RATES = ("p", "rate", "drop_prob", "dropout")
 
 
 def without_drop(network: M) -> M:
@@ -23,7 +24,8 @@ def without_drop(network: M) -> M:
         The same network.
     """
     for module in network.modules():
-        rate = "p" if isinstance(module, _DropoutNd) else _RATES.get(type(module).__name__)
-        if rate is not None:
-            setattr(module, rate, 0.0)
+        if isinstance(module, _DropoutNd) or type(module).__name__ in _LAYERS:
+            for rate in _RATES:
+                if hasattr(module, rate):
+                    setattr(module, rate, 0.0)
     return network

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sslight.modules.dino_head import DINOHead, Prototypes
+from sslight.modules.dino_head import DINOHead, UnitLinear
 
 
 def test_output_is_a_cosine_while_prototypes_keep_their_length():
@@ -17,7 +17,7 @@ def test_output_is_a_cosine_while_prototypes_keep_their_length():
 
 
 def test_prototypes_may_learn_their_length():
-    fixed, learnt = Prototypes(5, 4), Prototypes(5, 4, learn=True)
+    fixed, learnt = UnitLinear(5, 4), UnitLinear(5, 4, learn=True)
     learnt.load_state_dict(fixed.state_dict(), strict=False)
     rows = torch.randn(3, 5)
     assert torch.equal(fixed(rows), learnt(rows))
@@ -41,5 +41,5 @@ def test_layers(bn):
 
 
 def test_a_row_of_zeros_gives_zeros_and_no_nan():
-    logits = Prototypes(5, 4)(torch.zeros(2, 5))
+    logits = UnitLinear(5, 4)(torch.zeros(2, 5))
     assert torch.equal(logits, torch.zeros(2, 4))

@@ -21,8 +21,9 @@ def test_a_training_network_becomes_deterministic_and_its_batch_norm_still_train
     assert net[3].num_batches_tracked == 4
 
 
-def test_attention_inside_a_transformer():
-    vit = sslight.backbone("vit_t_16", image_size=16, patch_size=4, depth=2, dropout=0.5)
+@pytest.mark.parametrize("kind", ["dropout", "drop_path"])
+def test_transformers(kind):
+    vit = sslight.backbone("vit_t_16", image_size=16, patch_size=4, depth=2, **{kind: 0.5})
     attention = nn.MultiheadAttention(8, 2, dropout=0.5, batch_first=True)
     images, x = torch.randn(2, 3, 16, 16), torch.randn(2, 5, 8)
     assert not torch.equal(vit.train()(images), vit(images))
