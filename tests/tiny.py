@@ -152,6 +152,7 @@ SMALL = {
     "decoder_depth": 1,
     "predictor_dim": 16,
     "predictor_depth": 1,
+    "predictor_heads": 2,
     "target_blocks": 2,
 }
 
