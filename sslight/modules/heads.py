@@ -15,6 +15,7 @@ def mlp(
     last_bn: bool = False,
     last_bias: bool = True,
     last_affine: bool = True,
+    gelu: bool = False,
 ) -> nn.Sequential:
     """Build a multi-layer perceptron ``[B, in_dim] -> [B, out_dim]``.
 
@@ -30,6 +31,7 @@ def mlp(
         last_bn: Batch norm after the last layer.
         last_bias: Bias in the last layer, where no batch norm follows it.
         last_affine: Learn the scale and shift of the last batch norm.
+        gelu: GELU in place of ReLU.
     """
     if layers < 1:
         raise ValueError(f"mlp: layers is {layers}; use 1 (a linear layer) or more.")
@@ -38,7 +40,7 @@ def mlp(
     for _ in range(layers - 1):
         parts.append(nn.Linear(width, hidden_dim, bias=not bn))
         parts.extend([nn.BatchNorm1d(hidden_dim)] if bn else [])
-        parts.append(nn.ReLU(inplace=True))
+        parts.append(nn.GELU() if gelu else nn.ReLU(inplace=True))
         width = hidden_dim
     parts.append(nn.Linear(width, out_dim, bias=last_bias and not last_bn))
     parts.extend([nn.BatchNorm1d(out_dim, affine=last_affine)] if last_bn else [])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from sslight.augment.parts import Part
 from sslight.augment.presets.masked import data2vec, ibot, ijepa
-from sslight.augment.presets.multicrop import dino, swav
+from sslight.augment.presets.multicrop import dino, msn, swav
 from sslight.augment.presets.pairs import byol, moco, ressl, simclr
 from sslight.augment.presets.patches import pirl
 from sslight.augment.presets.single import colorization, eval, mae, npid, simmim, supervised
@@ -27,6 +27,7 @@ __all__ = [
     "ijepa",
     "mae",
     "moco",
+    "msn",
     "npid",
     "ressl",
     "simclr",
@@ -42,6 +43,7 @@ PRESETS: dict[str, Callable[..., Sequence[ViewSpec | Part]]] = {
     "ressl": ressl,
     "swav": swav,
     "dino": dino,
+    "msn": msn,
     "ibot": ibot,
     "data2vec": data2vec,
     "ijepa": ijepa,

@@ -116,6 +116,37 @@ def dino(
     return views
 
 
+def msn(
+    size: int = 224,
+    local_size: int | None = None,
+    count: int = 1,
+    local_count: int = 10,
+    strength: float = 0.5,
+    scale: tuple[float, float] = (0.3, 1.0),
+    local_scale: tuple[float, float] = (0.05, 0.3),
+    blur: float | None = None,
+    mean: Numbers = IMAGENET_MEAN,
+    std: Numbers = IMAGENET_STD,
+) -> list[ViewSpec]:
+    """MSN's target view, then anchors: one as large, ten small (arXiv:2204.07141, section 4).
+
+    Args:
+        size: Side of the target and of large anchors in pixels.
+        local_size: Side of small anchors; None for 3/7 of the size in multiples of 8 (224 -> 96).
+        count: Number of large anchors, which the method masks.
+        local_count: Number of small anchors, 0 for none.
+        strength: Of the colour jitter, as in ``swav``.
+        scale: Range of a large crop's area.
+        local_scale: Range of a small crop's area.
+        blur: Probability of a blur; None for 0.5 above 32 pixels, else 0.
+        mean: Per channel; None with ``std=None`` to keep values in [0, 1].
+        std: Per channel.
+    """
+    return swav(
+        size, local_size, 1 + count, local_count, strength, scale, local_scale, blur, mean, std
+    )
+
+
 def small(size: int) -> int:
     """Return the side of local views that goes with a global one: 3/7 of it, a multiple of 8."""
     return max(8, round(size * 3 / 7 / 8) * 8)

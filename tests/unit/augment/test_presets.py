@@ -118,6 +118,13 @@ def test_data2vec_masks_its_one_view():
     assert masks == BlockMasks(grid=14, views=1, prob=1.0, ratio=(0.6, 0.6), min_block=16)
 
 
+def test_msn_has_a_target_and_eleven_anchors():
+    large, focal = PRESETS["msn"](224)
+    assert (large.count, large.scale, focal.count, focal.size) == (2, (0.3, 1.0), 10, 96)
+    assert (focal.scale, focal.brightness, focal.hue) == ((0.05, 0.3), 0.4, 0.1)
+    assert len(PRESETS["msn"](224, count=3, local_count=0)) == 1
+
+
 def test_ijepa_only_crops():
     view, masks = PRESETS["ijepa"](224, patch_size=14)
     assert view == ViewSpec(224, scale=(0.3, 1.0))
