@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from sslight.backbones.protocol import image_channels
+from sslight.backbones.inputs import image_channels
 from sslight.utils import logger
 
 _LAYERS = ("convolution", "mm", "addmm", "bmm", "baddbmm")

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from sslight.backbones.protocol import image_channels
+from sslight.backbones.inputs import image_channels
 from sslight.errors import RefusedRunError
 from sslight.losses.mae import mae_loss
 from sslight.module import SSLModule

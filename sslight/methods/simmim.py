@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from sslight.backbones.inputs import image_channels
 from sslight.backbones.masking import ensure_mask_token
-from sslight.backbones.protocol import image_channels
 from sslight.losses.simmim import simmim_loss
 from sslight.module import SSLModule
 from sslight.modules.masking import mask_noise, square_masking
