@@ -124,9 +124,6 @@ class WithTokens(nn.Module):
     ) -> list[Tensor]:
         return [self.tokens(images, mask, keep)] * last
 
-    def pooled(self, tokens: Tensor) -> Tensor:
-        return tokens[:, 0]
-
     def fix_positions(self) -> None:
         """There are none."""
 
