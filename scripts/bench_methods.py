@@ -40,10 +40,20 @@ Row = dict[str, Any]
 def main() -> None:
     """Measure the rows that are missing, and write the tables."""
     args = _arguments()
-    for method in args.methods or quick_methods():
-        row = measure(method, args)
-        print(_line(row), flush=True)
+    failed = [m for m in args.methods or quick_methods() if not _told(m, args)]
     write_tables()
+    if failed:
+        sys.exit(f"Failed: {', '.join(failed)}")
+
+
+def _told(method: str, args: argparse.Namespace) -> bool:
+    """Print a method's row, or what its failing command said; the others go on."""
+    try:
+        print(_line(measure(method, args)), flush=True)
+    except subprocess.CalledProcessError as error:
+        print(f"{method}: {error}\n{error.stdout[-2000:]}", flush=True)
+        return False
+    return True
 
 
 def _arguments() -> argparse.Namespace:
@@ -102,13 +112,11 @@ def _overrides(folder: Path | None) -> list[str]:
 
 
 def sslight(command: str, method: str, run: Path, *overrides: str) -> None:
-    """Run the command line, as a user would; an error ends the script with what it said."""
+    """Run the command line, as a user would."""
     words = [sys.executable, "-m", "sslight", command]
     words += ["knn", "linear"] if command == "eval" else []
     words += ["--config", f"{method}/shapes", f"run_dir={run}", *overrides]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
 
 
 def evaluated(method: str, run: Path, *overrides: str) -> Row:

@@ -41,17 +41,17 @@ def vit() -> nn.Module:
 
 
 class Net(nn.Module):
-    """A convolutional backbone whose images do not see each other."""
+    """A convolutional backbone, for images of any size, whose images do not see each other."""
 
     embed_dim = 8
 
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(3, 8, 3, stride=2),
+            nn.Conv2d(3, 8, 3, stride=2, padding=1),
             nn.GroupNorm(2, 8),
             nn.Tanh(),
-            nn.Conv2d(8, 8, 3, stride=2),
+            nn.Conv2d(8, 8, 3, stride=2, padding=1),
             nn.GroupNorm(2, 8),
             nn.Tanh(),
             nn.AdaptiveAvgPool2d(1),
@@ -62,6 +62,13 @@ class Net(nn.Module):
         return self.body(images)
 
 
+class MapOf(nn.Module):
+    """Vectors as constant feature maps, for backbones that end in the mean of a map."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return vectors[:, :, None, None].expand(-1, -1, 2, 2)
+
+
 class Constant(nn.Module):
     """A collapsed backbone: every image has the same embedding."""
 
@@ -70,9 +77,11 @@ class Constant(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.point = nn.Parameter(torch.linspace(-1, 1, 8))
+        self.map = MapOf()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.point.expand(len(images), -1) + 0 * images.mean()
+        vectors = self.point.expand(len(images), -1) + 0 * images.mean()
+        return self.map(vectors).mean((2, 3))
 
 
 class Line(nn.Module):
@@ -84,9 +93,10 @@ class Line(nn.Module):
         super().__init__()
         self.direction = nn.Parameter(torch.linspace(-1, 1, 8))
         self.net = nn.Linear(3, 1)
+        self.map = MapOf()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.net(images.mean((2, 3))) * self.direction
+        return self.map(self.net(images.mean((2, 3))) * self.direction).mean((2, 3))
 
 
 class WithTokens(nn.Module):
@@ -97,6 +107,7 @@ class WithTokens(nn.Module):
     def __init__(self, net: nn.Module, patch_size: int = 4) -> None:
         super().__init__()
         self.net, self.patch_size, self.embed_dim = net, patch_size, net.embed_dim
+        self.norm = nn.Identity()
 
     def grid(self, images: Tensor) -> tuple[int, int]:
         return images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
@@ -135,6 +146,7 @@ SMALL = {
     "decoder_depth": 1,
     "predictor_dim": 16,
     "predictor_depth": 1,
+    "target_blocks": 2,
 }
 
 
@@ -223,6 +235,21 @@ def without_batch_norm(module: nn.Module) -> nn.Module:
 
 def _is_trained(module: nn.Module) -> bool:
     return any(parameter.requires_grad for parameter in module.parameters())
+
+
+class Watch(pl.Callback):
+    """Keeps each step's gradients and losses."""
+
+    def __init__(self) -> None:
+        self.gradients: list[dict[str, torch.Tensor | None]] = []
+        self.losses: list[float] = []
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: Any) -> None:
+        grads = {n: p.grad for n, p in pl_module.named_parameters()}
+        self.gradients.append({n: None if g is None else g.clone() for n, g in grads.items()})
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
+        self.losses.append(float(outputs["loss"]))
 
 
 def assert_same(left: dict[str, Tensor], right: dict[str, Tensor], tolerance: float = 0.0) -> None:

@@ -45,7 +45,8 @@ def apply_mask(patches: Tensor, mask: Tensor | None, token: Tensor | None) -> Te
     if mask.shape != patches.shape[:2]:
         raise ValueError(
             f"tokens(images, mask): mask has shape {tuple(mask.shape)}, but there are "
-            f"{patches.shape[1]} patches in each of {patches.shape[0]} images."
+            f"{patches.shape[1]} patches in each of {patches.shape[0]} images. Give data.views the "
+            "backbone's patch_size."
         )
     return torch.where(mask.bool().unsqueeze(-1), token.to(patches.dtype), patches)
 

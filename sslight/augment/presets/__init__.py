@@ -12,18 +12,21 @@ from sslight.augment.parts import Part
 from sslight.augment.presets.masked import data2vec, ibot, ijepa
 from sslight.augment.presets.multicrop import dino, swav
 from sslight.augment.presets.pairs import byol, moco, ressl, simclr
-from sslight.augment.presets.single import eval, supervised
+from sslight.augment.presets.patches import pirl
+from sslight.augment.presets.single import colorization, eval, npid, supervised
 from sslight.augment.spec import ViewSpec
 
 __all__ = [
     "PRESETS",
     "byol",
+    "colorization",
     "data2vec",
     "dino",
     "eval",
     "ibot",
     "ijepa",
     "moco",
+    "npid",
     "ressl",
     "simclr",
     "supervised",
@@ -40,6 +43,9 @@ PRESETS: dict[str, Callable[..., Sequence[ViewSpec | Part]]] = {
     "ibot": ibot,
     "data2vec": data2vec,
     "ijepa": ijepa,
+    "npid": npid,
+    "pirl": pirl,
     "supervised": supervised,
+    "colorization": colorization,
     "eval": eval,
 }

@@ -25,6 +25,54 @@ def supervised(
     return [ViewSpec(size=size, scale=scale, flip=flip, mean=mean, std=std)]
 
 
+def npid(
+    size: int = 224,
+    strength: float = 1.0,
+    scale: tuple[float, float] = (0.2, 1.0),
+    grey: float = 0.2,
+    mean: Numbers = IMAGENET_MEAN,
+    std: Numbers = IMAGENET_STD,
+) -> list[ViewSpec]:
+    """One crop with strong colours of its own, as in NPID (Wu et al., 2018, arXiv:1805.01978).
+
+    Args:
+        size: Side of the view in pixels.
+        strength: Of the colour jitter of every view: 0.4 s brightness, contrast, saturation, hue.
+        scale: Range of the crop's area.
+        grey: Probability of a grey view.
+        mean: Per channel; None with ``std=None`` to keep values in [0, 1].
+        std: Per channel.
+    """
+    return [
+        ViewSpec(
+            size=size,
+            scale=scale,
+            flip=0.5,
+            jitter=1.0,
+            brightness=0.4 * strength,
+            contrast=0.4 * strength,
+            saturation=0.4 * strength,
+            hue=0.4 * strength,
+            grey=grey,
+            mean=mean,
+            std=std,
+        )
+    ]
+
+
+def colorization(
+    size: int = 224, scale: tuple[float, float] = (0.08, 1.0), flip: float = 0.5
+) -> list[ViewSpec]:
+    """One random resized crop with a left-right flip, its colours in [0, 1] as they are.
+
+    Args:
+        size: Side of the view in pixels.
+        scale: Range of the crop's area.
+        flip: Probability of a left-right flip.
+    """
+    return supervised(size, scale, flip, mean=None, std=None)
+
+
 def eval(
     size: int = 224,
     resize: int | None = None,

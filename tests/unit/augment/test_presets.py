@@ -58,6 +58,19 @@ def test_moco_and_ressl():
     assert (strong.jitter, strong.grey, strong.blur, strong.count) == (0.8, 0.2, 0.5, 1)
 
 
+def test_npid_changes_the_colours_of_every_view():
+    (spec,) = PRESETS["npid"](224, grey=0.0)
+    assert (spec.jitter, spec.hue, spec.grey, spec.scale, spec.count) == (1, 0.4, 0, (0.2, 1), 1)
+
+
+def test_pirl_has_a_larger_crop_for_patches():
+    whole, cut = PRESETS["pirl"](224)
+    assert (whole.size, whole.scale, whole.local) == (224, (0.08, 1.0), False)
+    assert (cut.size, cut.scale, cut.local) == (255, (0.6, 1.0), True)
+    assert (whole.jitter, whole.brightness, whole.hue, whole.grey) == (1, 0.4, 0.2, 0.2)
+    assert PRESETS["pirl"](32)[1].size == 36
+
+
 def test_swav_is_two_large_and_six_small_crops():
     large, small = PRESETS["swav"](224)
     assert [(s.size, s.count, s.local, s.scale) for s in (large, small)] == [
