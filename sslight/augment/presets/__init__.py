@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from sslight.augment.parts import Part
 from sslight.augment.presets.multicrop import dino, swav
 from sslight.augment.presets.pairs import byol, moco, ressl, simclr
-from sslight.augment.presets.patches import pirl
+from sslight.augment.presets.patches import jigsaw, pirl
 from sslight.augment.presets.single import eval, npid, supervised
 from sslight.augment.spec import ViewSpec
 
@@ -20,8 +20,10 @@ __all__ = [
     "byol",
     "dino",
     "eval",
+    "jigsaw",
     "moco",
     "npid",
+    "pirl",
     "ressl",
     "simclr",
     "supervised",
@@ -37,6 +39,7 @@ PRESETS: dict[str, Callable[..., Sequence[ViewSpec | Part]]] = {
     "dino": dino,
     "npid": npid,
     "pirl": pirl,
+    "jigsaw": jigsaw,
     "supervised": supervised,
     "eval": eval,
 }
