@@ -1,6 +1,7 @@
-"""Fill the generated tables of README.md and docs/: keys from signatures, names from the registry.
+"""Fill the generated parts of README.md and docs/: keys from signatures, names from the registry.
 
-A table stands between ``<!-- keys: data -->`` or ``<!-- list: methods -->`` and ``<!-- end -->``.
+docs/method_reference.md is written whole, from the docstrings of the methods. Elsewhere a table
+stands between ``<!-- keys: data -->`` or ``<!-- list: methods -->`` and ``<!-- end -->``.
 Run ``python scripts/docs_tables.py`` after changing a signature; the tests say when that is due.
 """
 
@@ -20,6 +21,7 @@ from sslight.schedules import Schedule
 from sslight.strategies import STRATEGIES
 
 REPOSITORY = Path(__file__).parents[1]
+REFERENCE = REPOSITORY / "docs" / "method_reference.md"
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 LONG = re.compile(r"a mapping with ((?:\w+, ){4}\w+)(?:, \w+\b(?! \{))+")
 ROLE = re.compile(r":\w+:`~?([\w.]+)`")
@@ -27,10 +29,32 @@ TABLE = re.compile(r"<!-- (keys|list): (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
 
 
 def main() -> None:
-    """Write every table anew."""
+    """Write the reference and every table anew."""
+    REFERENCE.write_text(reference(), encoding="utf-8")
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         page.write_text(TABLE.sub(_whole, text), encoding="utf-8")
+
+
+def reference() -> str:
+    """Return the page that says of every method what it computes and which keys it takes."""
+    parts = [
+        "# The methods, one by one",
+        "Written by `python scripts/docs_tables.py` from the docstrings. Recipes are in\n"
+        "`configs/<method>/`; how each method learns is in [methods.md](methods.md).",
+    ]
+    for name in registry.names("method"):
+        method = registry.resolve("method", name)
+        parts += [f"## {name}", _prose(method)]
+        if registry.signature("method", method):
+            parts.append(f"<!-- keys: method/{name} -->\n{keys(f'method/{name}')}\n<!-- end -->")
+    return "\n\n".join(parts) + "\n"
+
+
+def _prose(thing: Any) -> str:
+    """Return a docstring without its ``Args``, as Markdown."""
+    text = re.sub(r"^Args:\n(?:(?: .*)?\n)*", "", f"{inspect.getdoc(thing)}\n", flags=re.MULTILINE)
+    return _plain(inspect.cleandoc(text).replace("\n    ", "\n"))
 
 
 def _whole(found: re.Match[str]) -> str:
@@ -96,8 +120,12 @@ def _described(thing: Any) -> dict[str, str]:
     return found
 
 
+def _plain(text: str) -> str:
+    return ROLE.sub(r"`\1`", text).replace("``", "`")
+
+
 def _cell(text: str) -> str:
-    plain = ROLE.sub(r"`\1`", text).replace("``", "`").replace("|", "\\|")
+    plain = _plain(text).replace("|", "\\|")
     return re.sub(r"\bNone\b", "null", plain)
 
 

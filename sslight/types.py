@@ -9,17 +9,23 @@ from torch import Tensor
 
 
 class Batch(TypedDict, total=False):
-    """One batch on its way to a method. View makers may add further keys (``masks``, ``patches``).
+    """One batch on its way to a method. View makers may add further keys.
 
     ``views`` is a list of ``[B, C, H, W]`` float images, global crops first, ``n_global`` of them;
     ``index`` ``[B]`` holds dataset indices; ``label`` is ``[B]`` int64 with -1 for "none", or
-    ``[B, K]`` in {1, 0, -1} where -1 is ignored.
+    ``[B, K]`` in {1, 0, -1} where -1 is ignored. The last ones are what :mod:`sslight.augment`'s
+    masks add.
     """
 
     index: Tensor
     views: list[Tensor]
     n_global: int
     label: Tensor
+    masks: list[Tensor]
+    n_masked: int
+    context: Tensor
+    targets: Tensor
+    target_valid: Tensor
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,16 @@ METHOD_FILES = sorted(
 )
 
 
+RESNET = {"name": "resnet18", "stem": "small", "width": 4}
+VIT = {"name": "vit_t_16", "image_size": 16, "patch_size": 4, "width": 32, "heads": 2, "depth": 2}
+
+
 def resnet() -> nn.Module:
-    return sslight.backbone("resnet18", stem="small", width=4)
+    return sslight.backbone(**RESNET)
 
 
 def vit() -> nn.Module:
-    return sslight.backbone("vit_t_16", image_size=16, patch_size=4, depth=2, mask_token=True)
+    return sslight.backbone(**VIT)
 
 
 class Net(nn.Module):
@@ -57,6 +62,13 @@ class Net(nn.Module):
         return self.body(images)
 
 
+class MapOf(nn.Module):
+    """Vectors as constant feature maps, for backbones that end in the mean of a map."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return vectors[:, :, None, None].expand(-1, -1, 2, 2)
+
+
 class Constant(nn.Module):
     """A collapsed backbone: every image has the same embedding."""
 
@@ -65,9 +77,11 @@ class Constant(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.point = nn.Parameter(torch.linspace(-1, 1, 8))
+        self.map = MapOf()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.point.expand(len(images), -1) + 0 * images.mean()
+        vectors = self.point.expand(len(images), -1) + 0 * images.mean()
+        return self.map(vectors).mean((2, 3))
 
 
 class Line(nn.Module):
@@ -79,9 +93,10 @@ class Line(nn.Module):
         super().__init__()
         self.direction = nn.Parameter(torch.linspace(-1, 1, 8))
         self.net = nn.Linear(3, 1)
+        self.map = MapOf()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.net(images.mean((2, 3))) * self.direction
+        return self.map(self.net(images.mean((2, 3))) * self.direction).mean((2, 3))
 
 
 class WithTokens(nn.Module):
@@ -92,10 +107,28 @@ class WithTokens(nn.Module):
     def __init__(self, net: nn.Module, patch_size: int = 4) -> None:
         super().__init__()
         self.net, self.patch_size, self.embed_dim = net, patch_size, net.embed_dim
+        self.norm = nn.Identity()
 
-    def tokens(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
-        patches = (images.shape[-1] // self.patch_size) ** 2
+    def grid(self, images: Tensor) -> tuple[int, int]:
+        return images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
+
+    def tokens(
+        self, images: Tensor, mask: Tensor | None = None, keep: Tensor | None = None
+    ) -> Tensor:
+        height, width = self.grid(images)
+        patches = height * width if keep is None else keep.shape[1]
         return self.net(images)[:, None].expand(-1, 1 + patches, -1)
+
+    def block_outputs(
+        self, images: Tensor, last: int, mask: Tensor | None = None, keep: Tensor | None = None
+    ) -> list[Tensor]:
+        return [self.tokens(images, mask, keep)] * last
+
+    def pooled(self, tokens: Tensor) -> Tensor:
+        return tokens[:, 0]
+
+    def fix_positions(self) -> None:
+        """There are none."""
 
     def forward(self, images: Tensor) -> Tensor:
         return self.net(images)
@@ -119,20 +152,24 @@ SMALL = {
     "decoder_depth": 1,
     "predictor_dim": 16,
     "predictor_depth": 1,
+    "target_blocks": 2,
     # With 4 px a ResNet's last stage sees single pixels, and there the gradient that torch 2.14
     # gives for a bfloat16 convolution of stride 2 on a CPU holds numbers from unwritten memory.
     "tile_size": 5,
 }
 
 
+def sizes(name: str) -> dict[str, int]:
+    """The small sizes of those parameters that the method has."""
+    known = registry.signature("method", method_class(name))
+    return {key: size for key, size in SMALL.items() if key in known}
+
+
 def build(name: str, backbone: Any = None, seed: int = 0, **recipe: Any) -> SSLModule:
     """A small method, otherwise with its own defaults, its weights drawn from the seed."""
     torch.manual_seed(seed)
-    cls = method_class(name)
-    known = registry.signature("method", cls)
-    sizes = {key: size for key, size in SMALL.items() if key in known}
     network = (backbone or backbone_of(name))()
-    return cls(network, Recipe(**{"lr": 0.05, **recipe}), **sizes)
+    return method_class(name)(network, Recipe(**{"lr": 0.05, **recipe}), **sizes(name))
 
 
 def backbone_of(name: str) -> Any:
@@ -150,11 +187,18 @@ def rigged(name: str, net: type[nn.Module]) -> Any:
     return (lambda: WithTokens(net())) if method_class(name).needs_tokens else net
 
 
+def view_sizes(preset: str) -> dict[str, int]:
+    """Images of 16 pixels, in the tiny transformer's patches where the preset draws masks."""
+    takes_patches = "patch_size" in signature(PRESETS[preset]).parameters
+    return {"size": 16, **({"patch_size": 4} if takes_patches else {})}
+
+
 def data(name: str, num_images: int = 16, batch_size: int = 8, **options: Any) -> SSLDataModule:
     """Labelled shapes in the views that the method is made for."""
+    preset = method_class(name).default_views
     return SSLDataModule(
         train=Shapes(num_images, size=16),
-        views=PRESETS[method_class(name).default_views](size=16),
+        views=PRESETS[preset](**view_sizes(preset)),
         batch_size=batch_size,
         workers=0,
         **options,
@@ -200,6 +244,21 @@ def without_batch_norm(module: nn.Module) -> nn.Module:
 
 def _is_trained(module: nn.Module) -> bool:
     return any(parameter.requires_grad for parameter in module.parameters())
+
+
+class Watch(pl.Callback):
+    """Keeps each step's gradients and losses."""
+
+    def __init__(self) -> None:
+        self.gradients: list[dict[str, torch.Tensor | None]] = []
+        self.losses: list[float] = []
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: Any) -> None:
+        grads = {n: p.grad for n, p in pl_module.named_parameters()}
+        self.gradients.append({n: None if g is None else g.clone() for n, g in grads.items()})
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
+        self.losses.append(float(outputs["loss"]))
 
 
 def assert_same(left: dict[str, Tensor], right: dict[str, Tensor], tolerance: float = 0.0) -> None:

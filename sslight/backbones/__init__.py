@@ -15,7 +15,10 @@ _RESNETS = (
     "resnet10 resnet18 resnet34 resnet50 resnet101 resnet152 resnext50_32x4d resnext101_32x8d "
     "resnext101_64x4d wide_resnet50_2 wide_resnet101_2"
 )
-_VITS = "vit_t_16 vit_s_16 vit_b_16 vit_b_32 vit_l_16 vit_l_32 vit_h_14"
+_VITS = (
+    "vit_t_16 vit_s_16 vit_s_14 vit_b_16 vit_b_32 vit_b_14 vit_l_16 vit_l_32 vit_l_14 vit_h_14 "
+    "vit_g_14"
+)
 _DROP_PATH = (
     "convnext_tiny convnext_small convnext_base convnext_large efficientnet_b0 efficientnet_b1 "
     "efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5 efficientnet_b6 "

@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-_SIZES = (224, 32, 64, 96, 28)  # tried in turn when the module's input size is unknown
+SIZES = (224, 32, 64, 96, 28)  # tried in turn when the module's input size is unknown
 
 
 @runtime_checkable
@@ -17,8 +17,11 @@ class Backbone(Protocol):
     """A network from images to embeddings.
 
     ``forward(images [B, C, H, W]) -> [B, embed_dim]``. Transformers also have
-    ``tokens(images, mask=None) -> [B, N, D]``: every token after the last norm, ``n_prefix``
-    prefix tokens (class, registers) first; ``mask`` ``[B, P]`` is true where a patch is hidden.
+    ``tokens(images, mask=None, keep=None) -> [B, N, D]``: every token after the last norm,
+    ``n_prefix`` prefix tokens (class, registers) first; ``mask`` ``[B, P]`` is true where a patch
+    is hidden, ``keep`` ``[B, K]`` names the patches that go through the blocks at all. Further
+    ``patch_size``, ``grid(images) -> (rows, columns)`` and ``block_outputs(images, last)``; see
+    :class:`sslight.backbones.vit_model.VisionTransformer`.
     """
 
     embed_dim: int
@@ -45,7 +48,7 @@ def as_backbone(module: nn.Module, embed_dim: int | None = None) -> nn.Module:
     if embed_dim is None and isinstance(getattr(module, "embed_dim", None), int):
         return module
     if embed_dim is None:
-        shape = _output_shape(module, _in_channels(module), None)
+        shape = _output_shape(module, in_channels_of(module), None)
         if len(shape) == 4:
             return MapPooling(module, shape[1])
         embed_dim = _width(module, shape)
@@ -80,7 +83,8 @@ def _width(module: nn.Module, shape: tuple[int, ...]) -> int:
     return shape[1]
 
 
-def _in_channels(module: nn.Module) -> int:
+def in_channels_of(module: nn.Module) -> int:
+    """Channels that the first convolution takes, 3 without one."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             return layer.in_channels
@@ -90,8 +94,8 @@ def _in_channels(module: nn.Module) -> int:
 def _output_shape(module: nn.Module, in_channels: int, size: int | None) -> tuple[int, ...]:
     """Shape of the output for two images, without running ``module`` itself."""
     errors = []
-    for copied, device in _copies(module):
-        for side in [size] if size else _SIZES:
+    for copied, device in weightless(module):
+        for side in [size] if size else SIZES:
             images = torch.zeros(2, in_channels, side, side, device=device)
             try:
                 with torch.no_grad():
@@ -111,7 +115,7 @@ def _output_shape(module: nn.Module, in_channels: int, size: int | None) -> tupl
     )
 
 
-def _copies(module: nn.Module) -> Iterator[tuple[nn.Module, torch.device]]:
+def weightless(module: nn.Module) -> Iterator[tuple[nn.Module, torch.device]]:
     """A copy without weights, then (for modules that need values) a real one; both in eval mode."""
     meta = torch.device("meta")
     memo: dict[int, Any] = {}

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sslight.backbones.common import finish
 from sslight.backbones.protocol import embedding_width
 from sslight.backbones.spec import check_extra, did_you_mean
-from sslight.backbones.vit import apply_mask
+from sslight.backbones.timm_tokens import add_tokens, has_tokens
 
 
 def timm_backbone(
@@ -58,7 +56,10 @@ def timm_backbone(
         check_extra(f"backbone {arch!r}", type(model).__init__, extra)
     size = image_size or int(model.pretrained_cfg["input_size"][-1])
     width = embedding_width(model, in_channels=in_channels, size=size)
-    _add_tokens(model, mask_token, arch)
+    if has_tokens(model):
+        add_tokens(model, mask_token)
+    elif mask_token:
+        raise ValueError(f"backbone {arch!r} has no patch tokens: mask_token=True is no use.")
     if getattr(model, "output_fmt", "NCHW") == "NHWC":
         model.nhwc_layers = ("layers", "norm")
     return finish(model, width, checkpoint_blocks)
@@ -80,35 +81,3 @@ def _check_name(timm: Any, name: str) -> None:
             f"timm has no model {name!r}.{did_you_mean(name, timm.list_models())} "
             "`python -c 'import timm; print(timm.list_models())'` prints all of them."
         )
-
-
-def _add_tokens(model: Any, mask_token: bool, arch: str) -> None:
-    """Give a timm transformer ``tokens()``; other models stay without."""
-    is_vit = hasattr(model, "patch_embed") and hasattr(model, "num_prefix_tokens")
-    if not is_vit:
-        if mask_token:
-            raise ValueError(f"backbone {arch!r} has no patch tokens: mask_token=True is no use.")
-        return
-    model.n_prefix = int(model.num_prefix_tokens)
-    if not hasattr(model, "mask_token"):
-        token = nn.Parameter(torch.zeros(1, 1, model.embed_dim)) if mask_token else None
-        model.register_parameter("mask_token", token)
-    model.tokens = functools.partial(_tokens, model)  # a partial survives deepcopy and pickle
-
-
-def _tokens(model: Any, images: Tensor, mask: Tensor | None = None) -> Tensor:
-    """All tokens after the last norm, prefix tokens first: ``[B, n_prefix + P, D]``."""
-
-    def masked(module: nn.Module, inputs: Any, patches: Tensor) -> Tensor:
-        flat = patches.flatten(1, 2) if patches.ndim == 4 else patches  # [B, h, w, D] -> [B, P, D]
-        return apply_mask(flat, mask, model.mask_token).view_as(patches)
-
-    if mask is None:
-        out: Tensor = model.forward_features(images)
-        return out
-    hook = model.patch_embed.register_forward_hook(masked)
-    try:
-        out = model.forward_features(images)
-    finally:
-        hook.remove()
-    return out

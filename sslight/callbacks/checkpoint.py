@@ -8,7 +8,11 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint as LightningCheckpoint
 
+from sslight.callbacks._common import say
 from sslight.strategies import StopSignal, is_accumulating, rewind_fetched_batch, settle_epoch
+
+#: Beginnings of names that are measured on the test split.
+_ON_TEST = ("knn/", "val/", "probe/val")
 
 
 class Checkpoint(LightningCheckpoint):
@@ -61,8 +65,15 @@ class Checkpoint(LightningCheckpoint):
     # ---------------------------------------------------------------- when
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take over the signals."""
+        """Take over the signals; say where the best checkpoint is chosen on test images."""
         self._stop.install()
+        if self.monitor and self.monitor.startswith(_ON_TEST):
+            say(
+                trainer,
+                f"checkpoint: the best one is chosen by {self.monitor}, which is measured on the "
+                "test split, so its accuracy there is flattered. For an honest choice give a split "
+                "of its own: data.splits.val, callbacks.knn.split=val, monitor=knn_val/top1.",
+            )
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -101,8 +112,15 @@ class Checkpoint(LightningCheckpoint):
             self._stop.leave(number, trainer, self.how_to_continue)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Give the signals back."""
+        """Give the signals back; say if nothing was ever measured under the monitored name."""
         self._stop.restore()
+        if self.monitor and self.best_value is None:
+            logged = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
+            say(
+                trainer,
+                f"checkpoint: monitor is {self.monitor!r}, which was never logged, so no best "
+                f"checkpoint was kept. Logged were: {logged}.",
+            )
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,8 +10,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from sslight.backbones.inputs import input_of
 from sslight.checkpoints.download import fetch, is_url
 from sslight.checkpoints.formats import read_state
+from sslight.checkpoints.record import read_record
 
 # Parts of a name that only say who held the backbone; a whole prefix of them is stripped.
 _HOLDERS = frozenset({"backbone", "module", "model", "encoder", "_orig_mod"})
@@ -30,6 +33,7 @@ class LoadReport:
         unexpected: Names of the file that the backbone does not have.
         mismatched: Name, shape in the file, shape in the backbone.
         ignored: Names of the file outside the prefix, or of its classifier.
+        note: What else is to be known about the weights.
     """
 
     source: str
@@ -39,6 +43,7 @@ class LoadReport:
     unexpected: list[str] = field(default_factory=list)
     mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    note: str = ""
 
     @property
     def complete(self) -> bool:
@@ -58,7 +63,7 @@ class LoadReport:
         ]
         lines += [f"  missing: {name}{self._nearest(name)}" for name in self.missing[:8]]
         lines += [f"  unexpected: {name}" for name in self.unexpected[:8]]
-        return "\n".join(lines)
+        return "\n".join([*lines, *([f"  {self.note}"] if self.note else [])])
 
     def _nearest(self, name: str) -> str:
         near = difflib.get_close_matches(name, self.unexpected + self.ignored, n=1, cutoff=0.6)
@@ -83,7 +88,8 @@ def init_backbone(
     if init is None or str(init) == "random":
         return None
     path = fetch(str(init)) if is_url(str(init)) else _local(Path(init).expanduser())
-    return load_state(backbone, read_state(path), str(init), strict=strict)
+    report = load_state(backbone, read_state(path), str(init), strict=strict)
+    return dataclasses.replace(report, note=_other_input(backbone, path))
 
 
 def load_state(
@@ -101,6 +107,18 @@ def load_state(
         )
     backbone.load_state_dict({k: inside[k] for k in report.matched}, strict=False)
     return report
+
+
+def _other_input(backbone: nn.Module, path: Path) -> str:
+    """Say so if the weights were trained on something else than the backbone now sees."""
+    record = read_record(path) if path.suffix == ".safetensors" else None
+    trained = record.sees if record else None
+    if trained == input_of(backbone) or trained is None:
+        return ""
+    return (
+        f"trained on the {trained} of RGB images in [0, 1]; from here on the backbone sees the "
+        "images as they are (extract, eval and load_backbone on the run itself do not)"
+    )
 
 
 def _local(path: Path) -> Path:

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from sslight.backbones import BACKBONES, builder
+from sslight.backbones.inputs import see
 from sslight.backbones.layers import LayerReader
 from sslight.backbones.protocol import as_backbone
 from sslight.backbones.spec import BackboneSpec, did_you_mean, spec_of
 from sslight.checkpoints.formats import read_pickle, read_state
 from sslight.checkpoints.images import Images, as_pixels
 from sslight.checkpoints.init import init_backbone, load_state
-from sslight.checkpoints.record import Record, view_of
+from sslight.checkpoints.record import Record, read_record, view_of
 
 Which = Literal["main", "ema", "student"]
 _FILES = {"main": "backbone.safetensors", "ema": "backbone_ema.safetensors"}
@@ -180,16 +181,12 @@ def _from_safetensors(path: Path, backbone: nn.Module | None) -> tuple[nn.Module
             f"{path}: load_backbone reads a run folder, .safetensors and .ckpt files of sslight. "
             f'For other weights name the backbone: load_backbone("resnet50", init="{path}").'
         )
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        text = (file.metadata() or {}).get("sslight")
-    record = Record.from_json(text, str(path)) if text else None
+    record = read_record(path)
     network = (
         backbone if backbone is not None else _rebuild(record.backbone if record else None, path)
     )
     load_state(network, read_state(path), str(path))
-    return as_backbone(network), record
+    return see(as_backbone(network), record.sees if record else None), record
 
 
 def _from_checkpoint(
@@ -210,7 +207,7 @@ def _from_checkpoint(
     state = content["state_dict"]
     inside = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     load_state(network, inside, str(path))
-    network = as_backbone(network)
+    network = see(as_backbone(network), told.get("sees"))
     meta = {"epoch": content.get("epoch"), "step": content.get("global_step"), "weights": weights}
     return network, Record(None, int(network.embed_dim), "", told.get("view"), meta)  # type: ignore[arg-type]
 

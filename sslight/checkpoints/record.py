@@ -7,11 +7,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from sslight.backbones.inputs import input_of
 from sslight.backbones.spec import BackboneSpec, spec_of
 
 FORMAT = 1
@@ -27,6 +29,7 @@ class Record:
         sha256: :func:`weights_digest` of its weights.
         view: Fields of the evaluation view's spec, or ``None``.
         meta: Whatever the writer adds (run, step, method, ...).
+        sees: What the network sees of an image (:mod:`sslight.backbones.inputs`), if not its RGB.
     """
 
     backbone: BackboneSpec | None
@@ -34,6 +37,7 @@ class Record:
     sha256: str
     view: dict[str, Any] | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+    sees: str | None = None
 
     def to_json(self) -> str:
         """As text."""
@@ -49,6 +53,15 @@ class Record:
         return cls(backbone=BackboneSpec(**spec) if spec else None, **data)
 
 
+def read_record(path: Path) -> Record | None:
+    """Read what stands beside the weights in a ``.safetensors`` file, if it is ours."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get("sslight")
+    return Record.from_json(text, str(path)) if text else None
+
+
 def describe(
     backbone: nn.Module, view: Any = None, meta: Mapping[str, Any] | None = None
 ) -> Record:
@@ -60,6 +73,7 @@ def describe(
         sha256=weights_digest(backbone.state_dict()),
         view=view_fields(view),
         meta=dict(meta or {}),
+        sees=input_of(backbone),
     )
 
 
@@ -78,6 +92,7 @@ def method_record(method: nn.Module, view: Any = None) -> dict[str, Any]:
         "backbone": dataclasses.asdict(rebuild) if rebuild else None,
         "embed_dim": int(method.eval_backbone.embed_dim),  # type: ignore[union-attr,arg-type]
         "view": view_fields(view),
+        "sees": input_of(cast(nn.Module, method.eval_backbone)),
         "prefixes": {which: f"{paths[id(m)]}." for which, m in modules.items() if id(m) in paths},
     }
 

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from sslight import strategies
 from sslight.augment import presets
+from sslight.augment.parts import Part
 from sslight.augment.spec import ViewSpec
 from sslight.augment.views import ViewMaker, make_views
 from sslight.data.bad_images import BadImages
@@ -61,7 +62,7 @@ class SSLDataModule(pl.LightningDataModule):
         test: AnySource | None = None,
         *,
         splits: dict[str, Source] | None = None,
-        views: list[ViewSpec] | ViewMaker | str | None = None,
+        views: Sequence[ViewSpec | Part] | ViewMaker | str | None = None,
         eval_view: ViewSpec | None = None,
         batch_size: int = 256,
         eval_batch_size: int | None = None,

@@ -6,11 +6,7 @@ import logging
 import time
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from sslight.errors import RefusedRunError
+from sslight.eval._rows import class_ids, vectors
 from sslight.eval.base import Result, Subject
 from sslight.eval.votes import count_right
 
@@ -53,8 +49,8 @@ class KNN:
 
     def evaluate(self, subject: Subject) -> Result:
         """Top-1 and top-5 accuracy for each layer, k and temperature."""
-        bank_labels = _class_ids(subject, self.train)
-        query_labels = _class_ids(subject, self.test)
+        bank_labels = class_ids(subject, self.train, "knn")
+        query_labels = class_ids(subject, self.test, "knn")
         labelled = int((bank_labels >= 0).sum())
         k = [n for n in self.k if n <= labelled] or [labelled]
         if k != self.k:
@@ -65,8 +61,8 @@ class KNN:
         total = 0
         for layer in layers:
             tally = count_right(
-                _vectors(subject.features(self.train, layer)), bank_labels,
-                _vectors(subject.features(self.test, layer)), query_labels,
+                vectors(subject.features(self.train, layer)), bank_labels,
+                vectors(subject.features(self.test, layer)), query_labels,
                 k=k, temperature=self.temperature, device=subject.device,
             )  # fmt: skip
             total = tally.total
@@ -95,32 +91,3 @@ class KNN:
 
 def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _class_ids(subject: Subject, split: str) -> Tensor:
-    labels = np.asarray(subject.labels(split))
-    if labels.ndim != 1:
-        raise RefusedRunError(
-            f"knn: the labels of {split!r} are {list(labels.shape)}, several per image; kNN here "
-            "needs one class per image."
-        )
-    return torch.from_numpy(labels.astype(np.int64))
-
-
-class _Flat:
-    """A memory-mapped ``[N, ...]`` as ``[N, D]``, read when sliced."""
-
-    def __init__(self, array: np.ndarray):
-        self._array = array
-        self.shape = (len(array), int(np.prod(array.shape[1:], dtype=np.int64)))
-
-    def __len__(self) -> int:
-        return len(self._array)
-
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        part: np.ndarray = self._array[rows]
-        return part.reshape(len(part), -1)
-
-
-def _vectors(array: np.ndarray) -> Any:
-    return array if array.ndim == 2 else _Flat(array)

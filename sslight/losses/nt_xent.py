@@ -50,6 +50,19 @@ def nt_xent_multiview(
         temperature: T.
         gather: Take negatives from all ranks, as in :func:`nt_xent`.
     """
+    positives, negatives = pair_logits(views, temperature, gather=gather)  # [V, B, V], [V, B, 1]
+    return mean_over_pairs(-F.logsigmoid(positives - negatives))
+
+
+def pair_logits(
+    views: Sequence[Tensor], temperature: float, *, gather: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Compute what contrastive losses over crops are made of.
+
+    Returns:
+        ``cos / T`` of each crop with each crop of its image, ``[V, B, V]``, itself included; and
+        the log-sum-exp of ``cos / T`` over all crops of all other images, ``[V, B, 1]``.
+    """
     _check(views, temperature, gather)
     count, batch = len(views), len(views[0])
     rows = F.normalize(torch.cat(list(views)), dim=1)  # [VB, P], crop-major
@@ -65,9 +78,14 @@ def nt_xent_multiview(
 
     crops = rows.view(count, batch, -1)
     positives = torch.einsum("vbp,ubp->vbu", crops, crops) / temperature  # [V, B, V]
-    terms = -F.logsigmoid(positives - negatives.view(count, batch, 1))  # [V, B, V]
-    itself = crop[:, None, None] == crop  # [V, 1, V]
-    return terms.masked_fill(itself, 0.0).sum() / (len(rows) * (count - 1))
+    return positives, negatives.view(count, batch, 1)
+
+
+def mean_over_pairs(terms: Tensor) -> Tensor:
+    """Average ``[V, B, V]`` over the ordered pairs of two different crops of an image."""
+    count, batch, _ = terms.shape
+    itself = torch.eye(count, dtype=torch.bool, device=terms.device)[:, None]  # [V, 1, V]
+    return terms.masked_fill(itself, 0.0).sum() / (count * batch * (count - 1))
 
 
 def _check(views: Sequence[Tensor], temperature: float, gather: bool) -> None:

@@ -49,6 +49,10 @@ def recomputed(module: nn.Module, function: Callable[..., Any], *args: Any, **kw
 # ------------------------------------------------------------------------- chunks of images
 
 
+#: Methods of a backbone that take the images first.
+_CUT = ("forward", "tokens", "block_outputs")
+
+
 class _Chunked:
     """A method of ``module`` run over chunks of the images in its first argument."""
 
@@ -98,7 +102,7 @@ def _joined(outputs: list[Any]) -> Any:
 
 @contextmanager
 def chunked(backbone: nn.Module, chunk: int) -> Iterator[None]:
-    """Run ``backbone`` (``forward`` and ``tokens``) over chunks of images, each recomputed.
+    """Run ``backbone`` (``forward``, ``tokens``, ``block_outputs``) over chunks, each recomputed.
 
     At most one chunk's activations exist at any time. Outputs are those of the whole batch, except
     that batch norms in train mode see a chunk at a time. Arguments with one row per image are cut
@@ -110,7 +114,7 @@ def chunked(backbone: nn.Module, chunk: int) -> Iterator[None]:
     """
     if chunk < 1:
         raise ValueError(f"chunked: chunk is {chunk}; use 1 image or more.")
-    names = [name for name in ("forward", "tokens") if hasattr(backbone, name)]
+    names = [name for name in _CUT if hasattr(backbone, name)]
     saved = {name: backbone.__dict__[name] for name in names if name in backbone.__dict__}
     state = {"inside": False}
     backbone.__dict__.update({name: _Chunked(backbone, name, chunk, state) for name in names})

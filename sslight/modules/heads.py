@@ -43,3 +43,25 @@ def mlp(
     parts.append(nn.Linear(width, out_dim, bias=last_bias and not last_bn))
     parts.extend([nn.BatchNorm1d(out_dim, affine=last_affine)] if last_bn else [])
     return nn.Sequential(*parts)
+
+
+def conv_head(in_channels: int, hidden_dim: int, out_channels: int, depth: int) -> nn.Sequential:
+    """Build a head on feature maps, ``[B, in_channels, h, w] -> [B, out_channels, h, w]``.
+
+    ``depth`` times a 3 x 3 convolution, batch norm and ReLU, then a 1 x 1 convolution.
+
+    Args:
+        in_channels: Channels of the map.
+        hidden_dim: Channels of every hidden layer.
+        out_channels: Channels of the output.
+        depth: Hidden layers, 0 or more.
+    """
+    if depth < 0:
+        raise ValueError(f"conv_head: depth is {depth}; use 0 (a linear head) or more.")
+    parts: list[nn.Module] = []
+    width = in_channels
+    for _ in range(depth):
+        parts.append(nn.Conv2d(width, hidden_dim, 3, padding=1, bias=False))
+        parts.extend([nn.BatchNorm2d(hidden_dim), nn.ReLU(inplace=True)])
+        width = hidden_dim
+    return nn.Sequential(*parts, nn.Conv2d(width, out_channels, 1))

@@ -89,12 +89,10 @@ def boxes(share: Tensor, x: Tensor, y: Tensor, height: int, width: int) -> Tenso
     side = (1 - share).clamp(min=0).sqrt()
 
     def span(centre: Tensor, length: int) -> Tensor:
-        at = (centre * length).floor()
-        half = (side * length).floor() / 2
-        low = (at - half).round().clamp(0, length)
-        high = (at + half).round().clamp(0, length)
-        places = torch.arange(length, device=share.device)
-        return (places >= low[:, None]) & (places < high[:, None])
+        cut = (side * length).floor()
+        low = (centre * length).floor() - (cut / 2).floor()
+        places = torch.arange(length, device=share.device)  # what lies outside is clipped
+        return (places >= low[:, None]) & (places < (low + cut)[:, None])
 
     return span(y, height)[:, :, None] & span(x, width)[:, None, :]
 

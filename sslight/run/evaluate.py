@@ -13,9 +13,17 @@ from torch.utils.tensorboard import SummaryWriter
 from sslight import config as configs
 from sslight.data.datamodule import SSLDataModule
 from sslight.eval.base import Result, Subject
+from sslight.features import load_features
 from sslight.loggers import write_log_file
 from sslight.run import assemble
-from sslight.run.extract import Extraction, Weights, prepare
+from sslight.run.extract import (
+    Extraction,
+    Weights,
+    build_options,
+    names_weights,
+    prepare,
+    store_folder,
+)
 
 log = logging.getLogger("sslight")
 
@@ -46,6 +54,9 @@ def evaluate(
 ) -> Results:
     """Run evaluation protocols and keep their results as ``eval/<protocol>.json`` in the run.
 
+    Features that are missing, or not of the run's weights, are extracted first. Where the config
+    names no weights, the features found in the run's store are evaluated as they are.
+
     Args:
         config: Path or shipped name of a config, a mapping, or the folder of a feature store.
         protocols: Which ones; empty for those under ``eval`` in the config, or ``knn``.
@@ -62,8 +73,14 @@ def evaluate(
     checked = configs.checked(composed, "extract", trust, ["data"] if data is not None else [])
     run_dir = assemble.run_folder(checked, composed.name)
     with write_log_file(run_dir):
-        work = prepare(checked, composed.name, weights, data, trust)
         wanted = _wanted(checked.get("eval") or {}, protocols)
+        options = build_options(checked, weights, trust)
+        store = store_folder(options, run_dir)
+        if (store / "manifest.json").is_file() and not names_weights(checked, run_dir, options):
+            source = load_features(store).manifest.meta.get("source", "an unnamed backbone")
+            log.info("No weights are named; the features in %s are of %s.", store, source)
+            return _run(Subject(store), wanted, run_dir, trust)
+        work = prepare(checked, composed.name, weights, data, trust)
         results = _run(_subject(work), wanted, run_dir, trust)
         work.data.bad_images.say()
     return results

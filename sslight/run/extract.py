@@ -117,23 +117,39 @@ def prepare(
     trust: Sequence[str],
 ) -> Extraction:
     """Find the backbone, and build the data and the options."""
-    options: ExtractOptions = configs.make(
-        ExtractOptions, checked.get("extract"), trust, key="extract"
-    )
-    if weights is not None:
-        options = dataclasses.replace(options, weights=weights)
+    options = build_options(checked, weights, trust)
     run_dir = assemble.run_folder(checked, name)
     with refusing():
         backbone, source = _backbone(checked, run_dir, options, trust)
         LayerReader(backbone, options.layers)  # their names are checked before images are read
-    suffix = "" if options.weights == "main" else f"_{options.weights}"
     return Extraction(
         backbone=backbone.eval(),
         source=source,
         data=data or assemble.build_data(checked, trust),
         options=options,
-        folder=Path(options.out or run_dir / f"features{suffix}"),
+        folder=store_folder(options, run_dir),
     )
+
+
+def build_options(
+    checked: Mapping[str, Any], weights: Weights | None, trust: Sequence[str]
+) -> ExtractOptions:
+    """Build the options of ``extract``, with the weights that the command asks for."""
+    options: ExtractOptions = configs.make(
+        ExtractOptions, checked.get("extract"), trust, key="extract"
+    )
+    return options if weights is None else dataclasses.replace(options, weights=weights)
+
+
+def store_folder(options: ExtractOptions, run_dir: Path) -> Path:
+    """Return where features go: ``extract.out``, or a folder of the run."""
+    suffix = "" if options.weights == "main" else f"_{options.weights}"
+    return Path(options.out or run_dir / f"features{suffix}")
+
+
+def names_weights(checked: Mapping[str, Any], run_dir: Path, options: ExtractOptions) -> bool:
+    """Say whether there are weights to build a backbone from: a checkpoint, a run's, or init."""
+    return bool(options.checkpoint or checked.get("init") or _has_weights(run_dir))
 
 
 def _backbone(

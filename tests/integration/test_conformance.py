@@ -6,7 +6,6 @@ import copy
 import inspect
 import logging
 import math
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import pytest
 import pytorch_lightning as pl
 import tiny
 import torch
-from ranks import run_ranks
 from tiny import METHODS
 from torch import nn
 
@@ -23,11 +21,9 @@ from sslight import config, registry
 from sslight.augment.presets import PRESETS
 from sslight.callbacks.checkpoint import Checkpoint
 from sslight.callbacks.collapse import Collapse
-from sslight.distributed import all_gather, world_size
 from sslight.module import SSLModule
 from sslight.modules.ema import EMA
-from sslight.run import assemble
-from sslight.strategies import AtomicCheckpointIO, ManualReductionStrategy, SyncBatchNormPlugin
+from sslight.strategies import AtomicCheckpointIO
 from sslight.train_steps import get_train_step
 
 REPOSITORY = Path(__file__).parents[2]
@@ -67,77 +63,7 @@ def test_it_builds_from_a_config(name: str):
     assert type(method) is tiny.method_class(name)
 
 
-# ------------------------------------------------------------------ configs
-
-
-def missing(tree: Any, prefix: str = "") -> Iterator[str]:
-    """Full keys of all ``???``."""
-    pairs = enumerate(tree) if isinstance(tree, list) else tree.items()
-    for key, value in pairs:
-        if isinstance(value, dict | list):
-            yield from missing(value, f"{prefix}{key}.")
-        elif value == "???":
-            yield f"{prefix}{key}"
-
-
-def problems(path: Path) -> list[str]:
-    composed = config.load(path)
-    filled = [f"{key}=placeholder" for key in missing(composed)]
-    if "_base_" in path.parts:  # a part of a config; what is above it names the rest
-        for part, node in (("method", "simclr"), ("backbone", "resnet18"), ("data.train", "fake")):
-            section, _, key = part.partition(".")
-            there = section in composed and (not key or key in composed[section])
-            filled += [] if there else [f"{part}={{name: {node}}}"]
-    return [str(problem) for problem in config.check(config.compose(composed, filled))]
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.relative_to(REPOSITORY).as_posix())
-def test_every_shipped_config_is_right(path: Path):
-    assert problems(path) == []
-
-
-def test_there_are_configs():
-    assert len(CONFIGS) >= 2
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.relative_to(REPOSITORY).as_posix())
-def test_every_method_builds_from_its_configs(path: Path):
-    """Without memory for its weights; a config of ``_base_`` has no method."""
-    composed = config.load(path)
-    if "method" not in composed:
-        assert "_base_" in path.parts
-        return
-    checked = config.checked(config.compose(composed, [f"{k}=none" for k in missing(composed)]))
-    with torch.device("meta"):
-        method = assemble.build_method(checked, ())
-    assert type(method) is tiny.method_class(composed["method"]["name"])
-    assert path.parent.name in (composed["method"]["name"], "configs"), path
-
-
-def test_a_wrong_config_would_be_noticed(tmp_path: Path):
-    path = tmp_path / "wrong.yaml"
-    path.write_text(
-        "_base_: [_base_/cifar10]\nmethod: {name: simclr, temprature: 1}\nbackbone: resnet18\n"
-    )
-    assert len(problems(path)) == 1
-
-
 # ------------------------------------------------------------------ training
-
-
-class Watch(pl.Callback):
-    """Keeps each step's gradients and losses."""
-
-    def __init__(self) -> None:
-        self.gradients: list[dict[str, torch.Tensor | None]] = []
-        self.losses: list[float] = []
-
-    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: Any) -> None:
-        grads = {n: p.grad for n, p in pl_module.named_parameters()}
-        self.gradients.append({n: None if g is None else g.clone() for n, g in grads.items()})
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
-        self.losses.append(float(outputs["loss"]))
 
 
 def teachers(method: nn.Module) -> list[EMA]:
@@ -146,7 +72,7 @@ def teachers(method: nn.Module) -> list[EMA]:
 
 @every_method
 def test_every_trainable_parameter_learns_and_no_other(name: str):
-    watch, method = Watch(), tiny.build(name)
+    watch, method = tiny.Watch(), tiny.build(name)
     before = [tiny.snapshot(ema.teacher) for ema in teachers(method)]
     tiny.fit(method, name, watch, precision="64-true")  # a small move must not be rounded away
     assert len(watch.gradients) == 2
@@ -210,7 +136,7 @@ def test_state_round_trips(name: str, tmp_path: Path):
 @every_method
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
 def test_precisions(name: str, precision: str):
-    watch = Watch()
+    watch = tiny.Watch()
     method = tiny.fit(tiny.build(name), name, watch, precision=precision)
     assert len(watch.losses) == 2
     assert all(math.isfinite(loss) for loss in watch.losses)
@@ -313,86 +239,6 @@ def test_gradcache_is_the_whole_batch(name: str):
     for method in (plain, cached):
         tiny.fit(method, name, precision="64-true")
     tiny.assert_same(tiny.snapshot(plain), tiny.snapshot(cached), tolerance=1e-9)
-
-
-# ------------------------------------------------------------------ ranks
-
-
-class LocalQueue(SSLModule):
-    """Mutant: a buffer that each rank fills from its own share of the batch."""
-
-    def __init__(self, backbone: nn.Module, optim: Any = None) -> None:
-        super().__init__(backbone, optim)
-        self.register_buffer("queue", torch.zeros(2, 8))
-
-    def training_loss(self, batch: Any) -> Any:
-        from sslight.types import StepOutput
-
-        embedding = self.backbone(batch["views"][0])
-        self.queue.copy_(embedding.detach()[:2])
-        return StepOutput(embedding.square().mean())
-
-
-def trained(name: str, method: SSLModule, **options: Any) -> dict[str, torch.Tensor]:
-    """Losses, gradients and state of two steps in float64."""
-    watch = Watch()
-    trainer = tiny.trainer(watch, precision="64-true", **options)
-    torch.manual_seed(1)
-    trainer.fit(method, datamodule=tiny.data("simclr" if name == "mutant" else name))
-    assert trainer.global_step == 2
-    losses = torch.tensor(watch.losses, dtype=torch.float64)
-    seen = {f"loss {k}": loss for k, loss in enumerate(losses)}
-    for k, grads in enumerate(watch.gradients):
-        seen |= {f"gradient {k} {n}": g for n, g in grads.items() if g is not None}
-    return {**seen, **{f"state {n}": value for n, value in tiny.snapshot(method).items()}}
-
-
-def on_rank() -> dict[str, dict[str, torch.Tensor]]:
-    """Train every method on this rank; without DDP's wrapper, which would hide differences."""
-    options = {"devices": world_size(), "plugins": [SyncBatchNormPlugin()]}
-    results = {}
-    for name in [*METHODS, "mutant"]:
-        method = LocalQueue(tiny.Net()) if name == "mutant" else tiny.build(name)
-        result = trained(name, method, strategy=ManualReductionStrategy(), **options)
-        assert method.trainer.world_size == world_size()
-        for key in [key for key in result if key.startswith("loss")]:
-            result[key] = all_gather(result[key]).mean()
-        results[name] = result
-    return results
-
-
-@pytest.fixture(scope="module")
-def by_ranks() -> dict[int, list[dict[str, dict[str, torch.Tensor]]]]:
-    return {ranks: run_ranks(ranks, on_rank, timeout=240) for ranks in (2, 4)}
-
-
-@pytest.mark.ranks
-@pytest.mark.parametrize("ranks", [2, 4])
-@every_method
-def test_ranks_are_one_process_with_the_whole_batch(by_ranks: Any, name: str, ranks: int):
-    """Losses, gradients, weights, teachers, queues: each rank ends as one process does."""
-    whole = trained(name, tiny.build(name))
-    assert sum(key.startswith("gradient") for key in whole) >= 4
-    for result in by_ranks[ranks]:
-        tiny.assert_same(whole, result[name], tolerance=1e-8)
-
-
-@pytest.mark.ranks
-@every_method
-def test_all_ranks_end_alike(by_ranks: Any, name: str):
-    """To the last bit: nothing corrects a buffer that drifts."""
-    first, *others = ({k: v for k, v in r[name].items() if "state" in k} for r in by_ranks[4])
-    for other in others:
-        tiny.assert_same(first, other)
-
-
-@pytest.mark.ranks
-def test_a_local_queue_would_be_noticed(by_ranks: Any):
-    first, second = (result["mutant"] for result in by_ranks[2])
-    assert torch.equal(
-        first["state backbone.body.0.weight"], second["state backbone.body.0.weight"]
-    )
-    assert not torch.equal(first["state queue"], second["state queue"])
 
 
 # ------------------------------------------------------------------ collapse

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,11 +26,11 @@ STEPS, EVERY = 12, 5
 
 CONFIG = """
 _base_: [_base_/pretrain]
-method: {{name: {method}}}
-backbone: {{name: resnet18, stem: small, width: 4}}
+method: {method}
+backbone: {backbone}
 data:
   train: {{name: shapes, num_images: 96, size: 16}}
-  views: {{name: {views}, size: 16}}
+  views: {views}
   batch_size: 8
   workers: 1   # decoding is not the training process's work
 optim: {{optimizer: sgd, lr: 0.05, weight_decay: 1.0e-4, warmup_epochs: 0.5}}
@@ -85,11 +86,18 @@ class Reader(pl.Callback):
 
 def reads_of_sslight(folder: Path, name: str, *callbacks: pl.Callback) -> dict[int, int]:
     file = folder / "all.yaml"
-    views = tiny.method_class(name).default_views
-    file.write_text(CONFIG.format(method=name, views=views))
+    cls = tiny.method_class(name)
+    nodes = {
+        "method": {"name": name, **tiny.sizes(name)},
+        "backbone": tiny.VIT if cls.needs_tokens else tiny.RESNET,
+        "views": {"name": cls.default_views, **tiny.view_sizes(cls.default_views)},
+    }
+    file.write_text(CONFIG.format(**{key: json.dumps(node) for key, node in nodes.items()}))
     with Reads() as reads, pytest.MonkeyPatch.context() as patch:
         # On a CPU, where nobody waits, views find their rows here; for a device workers find them.
         patch.setattr(pixels, "affected_rows", not_counted(reads, pixels.affected_rows))
+        # What a method does between epochs may read.
+        patch.setattr(cls, "before_epoch", not_counted(reads, cls.before_epoch))
         steps = Steps(reads)
         result = sslight.fit(file, [f"run_dir={folder / 'run'}"], callbacks=[*callbacks, steps])
     kinds = {type(callback).__name__ for callback in result.trainer.callbacks}
@@ -144,7 +152,7 @@ def test_a_read_would_be_noticed(tmp_path: Path, bare: dict[int, int]):
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_on_a_device_augmentation_reads_nothing(preset: str, monkeypatch):
     """The meta device has no values to read: whatever asked for one would raise."""
-    maker = make_views(PRESETS[preset](size=16), seed=0)
+    maker = make_views(PRESETS[preset](**tiny.view_sizes(preset)), seed=0)
     images = [torch.randint(256, (3, 20, 20), dtype=torch.uint8) for _ in range(6)]
     raw = on_meta(maker.fetch(images, 0, torch.arange(6)))
     assert any(torch.is_tensor(value) for value in raw["params"][0].values())

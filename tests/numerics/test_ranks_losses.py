@@ -8,9 +8,15 @@ from ranks import run_ranks
 from torch import nn
 
 from sslight import distributed as d
+from sslight.losses.barlow_twins import barlow_twins_loss
 from sslight.losses.byol import byol_loss
 from sslight.losses.classification import cross_entropy, multilabel_bce
+from sslight.losses.lejepa import lejepa_loss
+from sslight.losses.mae import mae_loss
 from sslight.losses.nt_xent import nt_xent, nt_xent_multiview
+from sslight.losses.simmim import simmim_loss
+from sslight.losses.simsiam import simsiam_loss
+from sslight.losses.vicreg import vicreg_loss
 
 pytestmark = pytest.mark.ranks
 BATCH = 8
@@ -30,15 +36,31 @@ def projector() -> nn.Linear:
     return nn.Linear(5, 6).double()
 
 
+def reconstruction(loss, z, x, **options):
+    """Pixels of 2 x 3 images, predicted one by one; the masks hold other numbers on each rank."""
+    images = x["many"].double().view(-1, 1, 2, 3)
+    return loss(z[0][:, :, None], images, x["many"] == 1, 1, **options)
+
+
 LOSSES = {
     "nt_xent": lambda z, x: nt_xent(z[0], z[1], 0.1, gather=True),
     "nt_xent_multiview": lambda z, x: nt_xent_multiview(z, 0.2, gather=True),
     "byol": lambda z, x: byol_loss(z, z[:2] * 2),
     "cross_entropy": lambda z, x: cross_entropy(z[0], x["label"], label_smoothing=0.1),
     "multilabel_bce": lambda z, x: multilabel_bce(z[0], x["many"]),
+    "simsiam": lambda z, x: simsiam_loss(z, z[:2] * 2),
+    "barlow_twins": lambda z, x: barlow_twins_loss(z, 0.1, gather=True),
+    "vicreg": lambda z, x: vicreg_loss(z, gather=True),
+    "lejepa": lambda z, x: lejepa_loss(z, z[:2], torch.eye(6), 0.5, gather=True),
+    "mae": lambda z, x: reconstruction(mae_loss, z, x, norm_pix=False),
+    "simmim": lambda z, x: reconstruction(simmim_loss, z, x),
     # Mutants: what these losses must not be.
     "mutant: own negatives": lambda z, x: nt_xent(z[0], z[1], 0.1),
+    "mutant: own correlations": lambda z, x: barlow_twins_loss(z, 0.1),
+    "mutant: own covariances": lambda z, x: vicreg_loss(z),
+    "mutant: own characteristic function": lambda z, x: lejepa_loss(z, z[:2], torch.eye(6), 0.5),
     "mutant: own counts": lambda z, x: cross_entropy(z[0], x["label"], per_rank=True),
+    "mutant: own pixels": lambda z, x: reconstruction(simmim_loss, z, x, per_rank=True),
 }
 
 

@@ -3,13 +3,17 @@ import inspect
 import pytest
 
 from sslight.augment import PRESETS, Views, ViewSpec
+from sslight.augment.jepa_masks import JepaMasks
+from sslight.augment.masks import BlockMasks
+from sslight.augment.parts import Part
 
 
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("size", [32, 224])
 def test_presets_build_views_of_the_size_asked_for(name, size):
-    views = Views(PRESETS[name](size=size))
-    assert all(isinstance(spec, ViewSpec) for spec in views.specs)
+    made = PRESETS[name](size=size)
+    assert all(isinstance(entry, ViewSpec | Part) for entry in made)
+    views = Views(made)
     assert all(spec.local or spec.size == size for spec in views.specs)
     assert views.size == size
 
@@ -44,6 +48,14 @@ def test_eval_and_supervised():
     assert (spec.crop, spec.resized, spec.flip, spec.jitter) == ("center", 256, 0, 0)
     (spec,) = PRESETS["supervised"](224)
     assert (spec.crop, spec.flip, spec.jitter, spec.count) == ("random", 0.5, 0, 1)
+
+
+def test_mae_and_simmim_leave_colours_alone():
+    (mae,), (simmim,) = PRESETS["mae"](224), PRESETS["simmim"](224)
+    assert (mae.scale, mae.interpolation) == ((0.2, 1.0), "bicubic")
+    assert (simmim.scale, simmim.interpolation) == ((0.67, 1.0), "bilinear")
+    for spec in (mae, simmim):
+        assert (spec.count, spec.flip, spec.jitter, spec.grey, spec.blur) == (1, 0.5, 0, 0, 0)
 
 
 def test_moco_and_ressl():
@@ -96,3 +108,29 @@ def test_dino_differs_in_every_kind_of_view():
 @pytest.mark.parametrize(("size", "small"), [(224, 96), (32, 16), (16, 8), (64, 24), (8, 8)])
 def test_the_side_of_small_crops(size, small):
     assert PRESETS["swav"](size)[1].size == small
+
+
+def test_ibot_is_dino_with_masks_on_the_global_views():
+    *views, masks = PRESETS["ibot"](224, patch_size=14, local_count=10)
+    assert views == PRESETS["dino"](
+        224, scale=(0.32, 1.0), local_scale=(0.05, 0.32), local_count=10
+    )
+    assert masks == BlockMasks(grid=16, views=2, prob=0.5, ratio=(0.1, 0.5))
+
+
+def test_data2vec_masks_its_one_view():
+    view, masks = PRESETS["data2vec"](224)
+    assert (view.count, view.flip, view.jitter, view.brightness, view.hue) == (1, 0.5, 1.0, 0.4, 0)
+    assert masks == BlockMasks(grid=14, views=1, prob=1.0, ratio=(0.6, 0.6), min_block=16)
+
+
+def test_ijepa_only_crops():
+    view, masks = PRESETS["ijepa"](224, patch_size=14)
+    assert view == ViewSpec(224, scale=(0.3, 1.0))
+    assert masks == JepaMasks(16)
+
+
+@pytest.mark.parametrize("name", ["ibot", "data2vec", "ijepa"])
+def test_patches_must_fit_the_view(name):
+    with pytest.raises(ValueError, match="patch_size 16 does not divide size 40"):
+        PRESETS[name](40)

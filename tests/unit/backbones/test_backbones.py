@@ -106,30 +106,6 @@ def test_other_channels_keep_the_scale_of_the_first_layer():
     assert float(first.weight.detach().std()) == pytest.approx(0.02 * (3 / 12) ** 0.5, rel=0.05)
 
 
-def test_vit_tokens_and_mask():
-    torch.manual_seed(0)
-    model = backbone("vit_t_16", image_size=32, patch_size=8, depth=2, mask_token=True).eval()
-    images = torch.randn(2, 3, 32, 32)
-    tokens = model.tokens(images)
-    assert tokens.shape == (2, 17, 192)
-    torch.testing.assert_close(tokens[:, 0], model(images))
-    mask = torch.zeros(2, 16, dtype=torch.bool)
-    torch.testing.assert_close(model.tokens(images, mask), tokens)
-    mask[:, 3] = True
-    changed = images.clone()
-    changed[:, :, 0:8, 24:32] += 5  # the pixels of patch 3 are hidden
-    torch.testing.assert_close(model.tokens(images, mask), model.tokens(changed, mask))
-    assert not torch.allclose(model.tokens(images, mask), tokens)
-
-
-def test_vit_errors():
-    with pytest.raises(ValueError, match="patch size 16; the nearest are 32 and 48"):
-        backbone("vit_t_16", image_size=40)
-    model = backbone("vit_t_16", image_size=32, depth=1)
-    with pytest.raises(ValueError, match="mask_token=True"):
-        model.tokens(torch.zeros(1, 3, 32, 32), torch.zeros(1, 4, dtype=torch.bool))
-
-
 def test_pixels_are_the_pixels():
     model = backbone("pixels", size=4)
     images = torch.randn(3, 3, 4, 4)

@@ -122,7 +122,7 @@ def test_transformer_blocks_have_short_names():
     assert {"block0", "block1"} <= set(layer_names(model))
     images = torch.randn(2, 3, 32, 32)
     got = LayerReader(model, {"block1": "cls", "embedding": "none"})(images)
-    torch.testing.assert_close(model.encoder.ln(got["block1"]), got["embedding"])
+    torch.testing.assert_close(model.norm(got["block1"]), got["embedding"])
 
 
 def test_swin_maps_come_channels_first():

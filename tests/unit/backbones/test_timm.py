@@ -41,6 +41,35 @@ def test_vit_tokens_mask_and_copies():
     assert spec_of(pickle.loads(pickle.dumps(model))).name == "timm/vit_tiny_patch16_224"
 
 
+def test_vit_keeps_patches_and_gives_its_blocks():
+    """As sslight's own transformer with the same weights."""
+    options = {"image_size": 32, "mask_token": True}
+    theirs = backbone("timm/vit_tiny_patch16_224", **options, extra={"depth": 2}).eval()
+    ours = backbone("vit_t_16", **options, depth=2).eval()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    images, keep = torch.randn(2, 3, 32, 32), torch.tensor([[3, 0], [1, 2]])
+    mask = torch.tensor([[False, False, True, True]] * 2)
+    assert theirs.grid(images) == ours.grid(images) == (2, 2)
+    torch.testing.assert_close(
+        theirs.tokens(images, mask, keep), ours.tokens(images, mask, keep), rtol=1e-5, atol=1e-5
+    )
+    pairs = zip(theirs.block_outputs(images, 2), ours.block_outputs(images, 2), strict=True)
+    for their_output, our_output in pairs:
+        torch.testing.assert_close(their_output, our_output, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(theirs.pooled(theirs.tokens(images)), theirs(images))
+    for model in (theirs, ours):
+        model.fix_positions()
+    assert torch.equal(theirs.pos_embed, ours.pos_embed)
+    assert not theirs.pos_embed.requires_grad
+    assert not any(module._forward_hooks for module in theirs.modules())
+
+
+def test_transformers_that_cannot_leave_patches_out_say_so():
+    model = backbone("timm/eva02_tiny_patch14_224", image_size=28, extra={"depth": 1})
+    with pytest.raises(ValueError, match="timm's Eva cannot run on some of its patches"):
+        model.tokens(torch.zeros(1, 3, 28, 28), keep=torch.tensor([[0]]))
+
+
 def test_swin_layers_are_channels_first():
     model = backbone("timm/swin_tiny_patch4_window7_224")
     features = LayerReader(model, {"layers.0": "avg", "layers.3": "none"})(

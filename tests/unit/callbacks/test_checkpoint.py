@@ -63,3 +63,22 @@ def test_the_best_survives_a_resume() -> None:
     callback = Checkpoint(monitor="knn/top1")
     callback.load_state_dict({"best_value": 0.7, "best_step": 3})
     assert callback.state_dict() == {"best_value": 0.7, "best_step": 3}
+
+
+@pytest.mark.parametrize(
+    ("monitor", "said"), [("knn/top1", True), ("knn_val/top1", False), (None, False)]
+)
+def test_a_choice_on_test_images_is_said(monitor: str | None, said: bool, caplog) -> None:
+    callback = Checkpoint(monitor=monitor)
+    callback.on_train_start(SimpleNamespace(is_global_zero=True), None)  # type: ignore[arg-type]
+    callback._stop.restore()
+    assert any("chosen by knn/top1" in m for m in caplog.messages) == said
+
+
+def test_a_monitor_that_is_never_logged_is_said(caplog) -> None:
+    callback = Checkpoint(monitor="knn/top_1")
+    callback.on_train_end(
+        SimpleNamespace(is_global_zero=True, callback_metrics={"knn/top1": 0.5}),  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+    )
+    assert any("never logged" in m and "knn/top1" in m for m in caplog.messages)

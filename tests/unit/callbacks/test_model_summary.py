@@ -9,6 +9,7 @@ import torch
 import torchvision
 from torch import nn
 
+from sslight.backbones import backbone
 from sslight.callbacks.model_summary import (
     ModelSummary,
     count_cost,
@@ -50,6 +51,9 @@ def test_attention_is_counted():
     attention = 2 * 2 * tokens * tokens * dim
     patches, head = 2 * 16 * dim * 3 * 64, 2 * dim * 4
     assert count_cost(vit(), image(3, 32)).flops == projections + attention + patches + head
+    ours = backbone("vit_t_16", image_size=32, patch_size=8, width=16, heads=2, depth=1)
+    mlp = 2 * tokens * dim * 2 * (4 * dim - 32)  # ours is four times as wide as the tokens
+    assert count_cost(ours, image(3, 32)).flops == projections + mlp + attention + patches
 
 
 def test_the_module_and_the_generators_stay_as_they_are():

@@ -6,10 +6,12 @@ import random
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sslight import SSLDataModule
+from sslight.augment.presets import ibot
 from sslight.data.dataset import ViewDataset, seeded
 from sslight.data.errors import ImageError
 from sslight.data.limit import Limit
@@ -200,3 +202,38 @@ def test_pixels_do_not_depend_on_workers() -> None:
         loader = data.eval_loader("test", batch_size=4)
         batches[workers] = [data.finish(raw, "cpu")["views"][0] for raw in loader]
     assert all(torch.equal(a, b) for a, b in zip(batches[0], batches[2], strict=True))
+
+
+class Watched(pl.LightningModule):
+    """Keeps the training batches that reach it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.seen: list[dict[str, object]] = []
+
+    def training_step(self, batch: dict[str, object]) -> Tensor:
+        self.seen.append(batch)
+        return self.weight.square()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_masks_travel_from_the_worker_and_only_views_change_type(workers: int) -> None:
+    views = ibot(32, patch_size=8, local_count=1)
+    data = module(train=Shapes(8, size=16), views=views, workers=workers)
+    watched = Watched()
+    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = pl.Trainer(accelerator="cpu", precision="bf16-true", max_epochs=1, **options)  # type: ignore[arg-type]
+    trainer.fit(watched, datamodule=data)
+    assert len(watched.seen) == 2
+    for batch in watched.seen:
+        assert [view.dtype for view in batch["views"]] == [torch.bfloat16] * 3  # type: ignore[attr-defined]
+        expected = data.maker.fetch([torch.zeros(3, 16, 16).byte()] * 4, 0, batch["index"])  # type: ignore[arg-type]
+        for mask, drawn in zip(batch["masks"], expected["masks"], strict=True):  # type: ignore[call-overload]
+            assert torch.equal(mask, drawn)
+            assert mask.shape == (4, 16)
+    (raw,) = data.eval_loader("train", batch_size=8)
+    assert "masks" not in data.finish(raw, "cpu")

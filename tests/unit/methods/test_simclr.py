@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import pytest
+import tiny
 import torch
 from torch import nn
 
+from sslight import SSLDataModule
+from sslight.augment.presets import PRESETS
+from sslight.data.sources.shapes import Shapes
 from sslight.losses.nt_xent import nt_xent, nt_xent_multiview
 from sslight.methods.simclr import SimCLR
 
@@ -36,6 +40,18 @@ def test_many_crops_of_two_sizes(method):
     z = method.projector(embedding).chunk(4)
     torch.testing.assert_close(output.loss, nt_xent_multiview(z, 0.2))
     assert output.embedding.shape == (16, 6)
+
+
+def test_global_and_local_crops_of_a_preset_train_it(method):
+    """Two global and three smaller local crops, from the data module to the last step."""
+    seen = []
+    method.backbone[0].register_forward_hook(lambda m, i, o: seen.append(tuple(i[0].shape)))
+    views = PRESETS["swav"](size=16, local_size=8, count=2, local_count=3)
+    data = SSLDataModule(Shapes(8, size=16), views=views, batch_size=4, workers=0)
+    before = method.backbone[0].weight.clone()
+    tiny.trainer().fit(method, datamodule=data)
+    assert seen == 2 * [(8, 3, 16, 16), (12, 3, 8, 8)]
+    assert not torch.equal(method.backbone[0].weight, before)
 
 
 def test_every_parameter_gets_a_gradient(method):

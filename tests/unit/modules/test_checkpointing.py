@@ -8,6 +8,7 @@ import torch
 import torchvision
 from torch import nn
 
+from sslight.backbones import backbone
 from sslight.modules.checkpointing import (
     checkpoint_blocks,
     chunked,
@@ -62,6 +63,21 @@ def test_tokens_is_chunked_too_and_masks_are_cut_along():
     with chunked(module, 2):
         torch.testing.assert_close(module.tokens(x, mask=mask), whole)
     assert module.calls == [2, 2, 1]
+
+
+def test_a_transformers_kept_patches_and_blocks_are_chunked_too():
+    torch.manual_seed(0)
+    options = {"image_size": 8, "patch_size": 2, "width": 16, "heads": 2, "depth": 2}
+    vit, x = backbone("vit_t_16", **options), torch.randn(5, 3, 8, 8)
+    keep = torch.rand(5, 16).argsort(1)[:, :6]
+    whole = vit.tokens(x, keep=keep), vit.block_outputs(x, 2, keep=keep)
+    sizes = []
+    vit.norm.register_forward_pre_hook(lambda m, i: sizes.append(i[0].shape[:2]))
+    with chunked(vit, 2):
+        torch.testing.assert_close(vit.tokens(x, keep=keep), whole[0])
+        for a, b in zip(vit.block_outputs(x, 2, keep=keep), whole[1], strict=True):
+            torch.testing.assert_close(a, b)
+    assert sizes == [(2, 7), (2, 7), (1, 7)]
 
 
 def test_the_original_comes_back_after_an_error():

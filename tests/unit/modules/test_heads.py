@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sslight.modules.heads import mlp
+from sslight.modules.heads import conv_head, mlp
 
 
 def test_two_layers_with_batch_norm():
@@ -39,3 +39,13 @@ def test_last_bias_and_one_layer():
 def test_refuses_no_layers():
     with pytest.raises(ValueError, match="layers is 0"):
         mlp(5, 7, 3, layers=0)
+
+
+def test_conv_head():
+    head = conv_head(5, 7, 3, depth=2)
+    assert head(torch.rand(2, 5, 4, 6)).shape == (2, 3, 4, 6)
+    convolutions = [part for part in head if isinstance(part, nn.Conv2d)]
+    assert [part.bias is None for part in convolutions] == [True, True, False]
+    assert len(conv_head(5, 7, 3, depth=0)) == 1
+    with pytest.raises(ValueError, match="depth is -1"):
+        conv_head(5, 7, 3, depth=-1)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import pytest
+import tiny
 import torch
 from torch import nn
 
-from sslight.modules.multicrop import forward_crops
+import sslight
+from sslight.modules.multicrop import forward_crops, forward_tokens
 
 
 class Counting(nn.Module):
@@ -37,3 +39,15 @@ def test_a_single_view_is_not_copied():
 def test_no_views_is_an_error():
     with pytest.raises(ValueError, match="got no views"):
         forward_crops(Counting(), [])
+
+
+def test_tokens_of_all_crops():
+    vit = sslight.backbone(**{**tiny.VIT, "registers": 2, "mask_token": True})
+    crops = [torch.randn(2, 3, size, size) for size in (16, 16, 8)]
+    mask = torch.rand(4, 16) < 0.5
+    cls, patches = forward_tokens(vit, crops[:2], crops[2:], mask)
+    expected = vit.tokens(torch.cat(crops[:2]), mask=mask)
+    torch.testing.assert_close(patches, expected[:, 3:])
+    torch.testing.assert_close(cls, torch.cat([expected[:, 0], vit(crops[2])]))
+    whole, _ = forward_tokens(vit, crops[:2])
+    torch.testing.assert_close(whole, vit(torch.cat(crops[:2])))

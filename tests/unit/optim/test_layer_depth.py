@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torchvision
 
+from sslight.backbones import backbone
 from sslight.optim.layer_depth import layer_depths
 
 
@@ -40,6 +41,19 @@ def test_timm_vit():
     assert depths["cls_token"] == depths["pos_embed"] == depths["patch_embed.proj.weight"] == 0
     assert depths["blocks.11.mlp.fc2.bias"] == 12
     assert depths["norm.weight"] == 12
+
+
+def test_own_vit():
+    depths, deepest = by_name(
+        backbone(
+            "vit_t_16", image_size=16, width=16, heads=2, depth=3, registers=1, mask_token=True
+        )
+    )
+    assert deepest == 3
+    first = ("cls_token", "reg_token", "pos_embed", "mask_token", "patch_embed.proj.weight")
+    assert [depths[name] for name in first] == [0] * 5
+    assert [depths[f"blocks.{i}.attn.qkv.weight"] for i in range(3)] == [1, 2, 3]
+    assert depths["norm.weight"] == 3
 
 
 def test_without_blocks_it_says_what_it_found():

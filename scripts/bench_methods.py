@@ -1,0 +1,236 @@
+"""The learning matrix: train every method from its quick config and compare with not training.
+
+Every method that has ``configs/<method>/shapes.yaml`` is trained, on generated images or, with
+``--data``, on a folder with ``train/`` and ``test/``. Features are extracted and classified by kNN
+and a linear probe, and so are those of the same backbone untrained, and raw pixels. A finished row
+is kept in docs/learning_matrix.jsonl, so that the script goes on where it was stopped; the tables
+in docs/methods.md are written from that file.
+
+    python scripts/bench_methods.py                                  # generated images
+    python scripts/bench_methods.py --data ../shared/data/cifar10    # a folder
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import hashlib
+import json
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sslight import config, load_features, metrics, registry
+
+REPOSITORY = Path(__file__).parents[1]
+RESULTS = REPOSITORY / "docs" / "learning_matrix.jsonl"
+PAGE = REPOSITORY / "docs" / "methods.md"
+TABLE = re.compile(r"<!-- matrix: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
+
+#: kNN points above the untrained backbone that a method must reach; else the linear probe's.
+CLEAR = 0.15
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Measure the rows that are missing, and write the tables."""
+    args = _arguments()
+    failed = [m for m in args.methods or quick_methods() if not _told(m, args)]
+    write_tables()
+    if failed:
+        sys.exit(f"Failed: {', '.join(failed)}")
+
+
+def _told(method: str, args: argparse.Namespace) -> bool:
+    """Print a method's row, or what its failing command said; the others go on."""
+    try:
+        print(_line(measure(method, args)), flush=True)
+    except subprocess.CalledProcessError as error:
+        print(f"{method}: {error}\n{error.stdout[-2000:]}", flush=True)
+        return False
+    return True
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("methods", nargs="*", help="which ones; all by default")
+    parser.add_argument("--data", type=Path, help="a folder with train/ and test/")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="where runs go")
+    parser.add_argument("--again", action="store_true", help="measure rows that are there, too")
+    return parser.parse_args()
+
+
+def quick_methods() -> list[str]:
+    """Every method with a quick config."""
+    return [m for m in registry.names("method") if (_config_of(m)).is_file()]
+
+
+def _config_of(method: str) -> Path:
+    return REPOSITORY / "configs" / method / "shapes.yaml"
+
+
+# ------------------------------------------------------------------ measuring
+
+
+def measure(method: str, args: argparse.Namespace) -> Row:
+    """Return the row of a method, measured now unless it is there for this very config."""
+    data = args.data.name if args.data else "shapes"
+    overrides = _overrides(args.data)
+    composed = config.compose(f"{method}/shapes", overrides)
+    key = hashlib.sha256(composed.text.encode()).hexdigest()[:12]
+    for row in rows():
+        if (row["method"], row["data"], row["key"]) == (method, data, key) and not args.again:
+            return row
+    run = args.out / data / f"{method}-{key}"
+    sslight("fit", method, run, *overrides)
+    trained = evaluated(method, run, *overrides)
+    row = {
+        "method": method,
+        "data": data,
+        "key": key,
+        **trained,
+        **_baselines(method, composed, args.out / data, overrides),
+        **_speed(run),
+        "seed": composed.get("seed", 0),
+        "date": datetime.date.today().isoformat(),
+        "commit": _commit(),
+    }
+    with RESULTS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+    return row
+
+
+def _overrides(folder: Path | None) -> list[str]:
+    if folder is None:
+        return []
+    return [f"data.{split}={{name: folder, root: {folder / split}}}" for split in ("train", "test")]
+
+
+def sslight(command: str, method: str, run: Path, *overrides: str) -> None:
+    """Run the command line, as a user would."""
+    words = [sys.executable, "-m", "sslight", command]
+    words += ["knn", "linear"] if command == "eval" else []
+    words += ["--config", f"{method}/shapes", f"run_dir={run}", *overrides]
+    subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
+
+
+def evaluated(method: str, run: Path, *overrides: str) -> Row:
+    """Extract and evaluate; kNN and linear accuracy, effective rank of the test features."""
+    sslight("extract", method, run, *overrides)
+    sslight("eval", method, run, *overrides)
+    knn, linear = (
+        json.loads((run / "eval" / f"{name}.json").read_text())["metrics"]
+        for name in ("knn", "linear")
+    )
+    features, _ = load_features(run)["test"].torch()
+    rank = float(metrics.effective_rank(features.float().flatten(1)))
+    return {"knn": knn["k20/top1"], "linear": linear["top1"], "rank": round(rank, 1)}
+
+
+def _baselines(method: str, composed: Any, out: Path, overrides: list[str]) -> Row:
+    """The same backbone untrained, and raw pixels; each measured once."""
+    backbone = json.dumps([composed["backbone"], composed["data"].get("eval_view")])
+    name = hashlib.sha256(backbone.encode()).hexdigest()[:8]
+    found = {}
+    for label, run, more in (
+        ("untrained", out / f"untrained-{name}", ["init=random"]),
+        ("pixels", out / "pixels", ["init=random", "backbone=pixels"]),
+    ):
+        kept = run / "row.json"
+        if not kept.is_file():
+            row = evaluated("simclr" if label == "pixels" else method, run, *overrides, *more)
+            kept.write_text(json.dumps(row))
+        row = json.loads(kept.read_text())
+        found |= {f"{label}_{figure}": row[figure] for figure in ("knn", "linear")}
+    return found
+
+
+def _speed(run: Path) -> Row:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    seen = [line for line in lines if "time/images_per_second" in line]
+    return {
+        "images_per_second": round(statistics.median(s["time/images_per_second"] for s in seen)),
+        "steps": max(line["step"] for line in lines),
+    }
+
+
+def _commit() -> str:
+    words = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+
+
+# ------------------------------------------------------------------ tables
+
+
+def rows() -> list[Row]:
+    """Every kept row; of several for one method and data the newest."""
+    if not RESULTS.is_file():
+        return []
+    lines = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+    return list({(row["method"], row["data"]): row for row in lines}.values())
+
+
+def learned(row: Row) -> bool:
+    """Whether the method clearly beats its untrained backbone, by kNN or by the linear probe."""
+    return any(row[f] >= row[f"untrained_{f}"] + CLEAR for f in ("knn", "linear"))
+
+
+def table(data: str) -> str:
+    """Return the Markdown table of a data set."""
+    return "\n".join(
+        [
+            "| method | paper | kNN | untrained | pixels | linear | untrained | pixels | rank "
+            "| images/s | steps | |",
+            "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+            *_cells(data),
+        ]
+    )
+
+
+def _cells(data: str) -> Iterator[str]:
+    for row in sorted(rows(), key=lambda row: row["method"]):
+        if row["data"] != data:
+            continue
+        figures = [
+            f"{100 * row[f'{kind}{figure}']:.1f}"
+            for figure in ("knn", "linear")
+            for kind in ("", "untrained_", "pixels_")
+        ]
+        told = "" if learned(row) else "**not clear yet**; "
+        yield (
+            f"| `{row['method']}` | {_paper(row['method'])} | {' | '.join(figures)} "
+            f"| {row['rank']:.0f} | {row['images_per_second']} | {row['steps']} "
+            f"| {told}seed {row['seed']}, {row['date']}, {row['commit']} |"
+        )
+
+
+def _paper(method: str) -> str:
+    named = re.search(r"arXiv:(\d{4}\.\d{4,5})", registry.summary("method", method))
+    return f"[{named[1]}](https://arxiv.org/abs/{named[1]})" if named else ""
+
+
+def write_tables() -> None:
+    """Write the tables of the page anew."""
+    text = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(
+        TABLE.sub(lambda m: f"<!-- matrix: {m[1]} -->\n{table(m[1])}\n<!-- end -->", text),
+        encoding="utf-8",
+    )
+
+
+def _line(row: Row) -> str:
+    return (
+        f"{row['method']:16} {row['data']:8} kNN {row['knn']:.3f} (untrained "
+        f"{row['untrained_knn']:.3f}, pixels {row['pixels_knn']:.3f})  linear {row['linear']:.3f} "
+        f"(untrained {row['untrained_linear']:.3f})  rank {row['rank']}  "
+        f"{row['images_per_second']} images/s  {'ok' if learned(row) else 'NOT CLEAR'}"
+    )
+
+
+if __name__ == "__main__":
+    main()

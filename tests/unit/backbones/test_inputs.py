@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import sslight
+from sslight.backbones.inputs import image_channels, input_of, lightness, see
+
+
+def net(channels: int) -> nn.Module:
+    torch.manual_seed(0)
+    return sslight.backbone("resnet10", stem="small", width=8, in_channels=channels).eval()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_sees_lightness_only(channels):
+    images = torch.rand(2, 3, 8, 8)
+    plain = net(channels)
+    expected = plain(lightness(images, channels))
+    seeing = see(plain, "lightness")
+    torch.testing.assert_close(seeing(images), expected)
+    assert seeing is plain
+    assert input_of(seeing) == "lightness"
+    assert image_channels(seeing) == 3
+    assert list(seeing.state_dict()) == list(net(channels).state_dict())
+
+
+def test_colours_of_one_lightness_look_alike():
+    """A grey image of the same L gives the same planes; another hue alone changes nothing."""
+    images = torch.rand(1, 3, 4, 4, dtype=torch.float64)
+    planes = lightness(images, 1)
+    y = ((100 * planes + 66) / 116) ** 3  # L to luminance, above the linear part
+    grey = (1.055 * y ** (1 / 2.4) - 0.055).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(lightness(grey, 1), planes, rtol=1e-5, atol=1e-6)
+
+
+def test_once_is_enough_and_copies_see_the_same():
+    images = torch.rand(2, 3, 8, 8)
+    seeing = see(see(net(3), "lightness"), "lightness")
+    assert torch.equal(copy.deepcopy(seeing)(images), seeing(images))
+    assert len(seeing._forward_pre_hooks) == 1
+
+
+def test_nothing_and_something_unknown():
+    assert input_of(see(net(3), None)) is None
+    with pytest.raises(ValueError, match="cannot see 'infrared': known are lightness"):
+        see(net(3), "infrared")
+
+
+def test_the_networks_type_is_kept():
+    assert lightness(torch.rand(1, 3, 2, 2).bfloat16(), 3).dtype == torch.bfloat16
