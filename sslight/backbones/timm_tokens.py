@@ -27,7 +27,7 @@ def add_tokens(model: Any, mask_token: bool) -> None:
         model.register_parameter(
             "mask_token", new_mask_token(model.embed_dim) if mask_token else None
         )
-    for function in (tokens, block_outputs, pooled, grid, fix_positions):
+    for function in (tokens, block_outputs, grid, fix_positions):
         # A partial survives deepcopy and pickle; a method bound by hand would not.
         setattr(model, function.__name__, functools.partial(function, model))
 
@@ -43,12 +43,6 @@ def tokens(
     """All tokens after the last norm, prefix tokens first: ``[B, n_prefix + P, D]``."""
     with _patches_changed(model, mask, keep):
         out: Tensor = model.forward_features(images)
-    return out
-
-
-def pooled(model: Any, tokens: Tensor) -> Tensor:
-    """The embedding ``[B, D]`` that ``tokens`` ``[B, N, D]``, all or some, stand for."""
-    out: Tensor = model.forward_head(tokens, pre_logits=True)
     return out
 
 

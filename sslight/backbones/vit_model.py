@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sslight.backbones.masking import apply_mask, keep_patches, new_mask_token
+from sslight.backbones.pooling import pooled
 from sslight.modules.positions import fill_with_sincos, resized_positions
 from sslight.modules.transformer import NORM_EPS, Block, MlpKind, init_linear
 
@@ -170,11 +171,7 @@ class VisionTransformer(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Embeddings ``[B, D]``: the class token, or the mean of the patch tokens."""
-        return self.pooled(self.tokens(images))
-
-    def pooled(self, tokens: Tensor) -> Tensor:
-        """The embedding ``[B, D]`` that ``tokens`` ``[B, N, D]``, all or some, stand for."""
-        return tokens[:, 0] if self.pooling == "cls" else tokens[:, self.n_prefix :].mean(1)
+        return pooled(self, self.tokens(images))
 
     def _embed(self, images: Tensor, mask: Tensor | None, keep: Tensor | None) -> Tensor:
         """The sequence that enters the first block."""

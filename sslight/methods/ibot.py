@@ -12,7 +12,7 @@ from sslight.losses.dino import centered_softmax, dino_loss, mean_entropy
 from sslight.losses.ibot import masked_patch_loss
 from sslight.module import SSLModule
 from sslight.modules.center import RISING_TEMPERATURE, Center
-from sslight.modules.dino_head import DINOHead, TokenHeads
+from sslight.modules.dino_head import TokenHeads
 from sslight.modules.drop import without_drop
 from sslight.modules.ema import EMA
 from sslight.modules.masked_tokens import masked_tokens
@@ -87,11 +87,14 @@ class IBOT(SSLModule):
         self.patch_temperature = as_schedule(patch_temperature)
         self.cls_weight, self.patch_weight = cls_weight, patch_weight
 
-        def head() -> DINOHead:
-            width, norm = cast(int, self.backbone.embed_dim), norm_last_layer
-            return DINOHead(width, hidden_dim, bottleneck_dim, out_dim, norm_last_layer=norm)
-
-        self.heads = TokenHeads(head(), None if shared_head else head())
+        self.heads = TokenHeads(
+            cast(int, self.backbone.embed_dim),
+            hidden_dim,
+            bottleneck_dim,
+            out_dim,
+            shared=shared_head,
+            norm_last_layer=norm_last_layer,
+        )
         self.teacher_backbone = EMA(self.backbone, momentum)
         self.teacher_heads = EMA(self.heads, momentum)
         without_drop(self.teacher_backbone)

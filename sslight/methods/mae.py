@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from sslight.backbones.inputs import image_channels
+from sslight.backbones.pooling import pooled
 from sslight.errors import RefusedRunError
 from sslight.losses.mae import mae_loss
 from sslight.module import SSLModule
@@ -93,4 +94,4 @@ class MAE(SSLModule):
         tokens = self.backbone.tokens(images, keep=keep)  # [VB, n_prefix + K, D]
         prediction = self.decoder(tokens, keep, grid)  # [VB, P, pixels]
         loss = mae_loss(prediction, images, mask, self.backbone.patch_size, norm_pix=self.norm_pix)
-        return StepOutput(loss, embedding=self.backbone.pooled(tokens))
+        return StepOutput(loss, embedding=pooled(self.backbone, tokens))

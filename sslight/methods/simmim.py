@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sslight.backbones.inputs import image_channels
 from sslight.backbones.masking import ensure_mask_token
+from sslight.backbones.pooling import pooled
 from sslight.losses.simmim import simmim_loss
 from sslight.module import SSLModule
 from sslight.modules.masking import mask_noise, square_masking
@@ -70,7 +71,7 @@ class SimMIM(SSLModule):
         tokens = self.backbone.tokens(images, mask)  # [VB, n_prefix + P, D]
         prediction = self.head(tokens[:, self.backbone.n_prefix :])  # [VB, P, pixels]
         loss = simmim_loss(prediction, images, mask, self.backbone.patch_size)
-        return StepOutput(loss, embedding=self.backbone.pooled(tokens))
+        return StepOutput(loss, embedding=pooled(self.backbone, tokens))
 
     def _mask(self, images: Tensor, index: Tensor, views: int) -> Tensor:
         grid = self.backbone.grid(images)

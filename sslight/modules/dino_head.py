@@ -81,13 +81,31 @@ class TokenHeads(nn.Module):
     """A head for class tokens and one for patch tokens; or one head for both.
 
     Args:
-        cls: The class tokens' head.
-        patch: The patch tokens' head; None shares the other one (iBOT, arXiv:2111.07832).
+        in_dim: As of :class:`DINOHead`, and so are the next four.
+        hidden_dim: Of both heads.
+        bottleneck_dim: Of both heads.
+        out_dim: Of both heads.
+        shared: One head for both kinds of tokens (iBOT, arXiv:2111.07832, section 3.1).
+        norm_last_layer: Of both heads.
     """
 
-    def __init__(self, cls: DINOHead, patch: DINOHead | None = None) -> None:
+    def __init__(
+        self,
+        in_dim: int,
+        hidden_dim: int = 2048,
+        bottleneck_dim: int = 256,
+        out_dim: int = 8192,
+        *,
+        shared: bool = False,
+        norm_last_layer: bool = True,
+    ) -> None:
         super().__init__()
-        self.cls, self.patch = cls, patch
+
+        def head() -> DINOHead:
+            sizes = in_dim, hidden_dim, bottleneck_dim, out_dim
+            return DINOHead(*sizes, norm_last_layer=norm_last_layer)
+
+        self.cls, self.patch = head(), None if shared else head()
 
     def forward(self, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Map class tokens ``[B, D]`` and patch tokens ``[N, D]`` to logits."""

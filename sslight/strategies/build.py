@@ -9,6 +9,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch import nn
 
+from sslight.modules.ema import EMA
+from sslight.modules.snapshot import Snapshot
 from sslight.strategies.reduction import ManualReductionStrategy
 
 
@@ -78,7 +80,10 @@ def model_parallel(process_group_backend: str | None = None) -> Strategy:
 
 
 def shard_children(module: pl.LightningModule) -> None:
-    """Shard each child of a module over the data-parallel ranks, for ``configure_model``."""
+    """Shard each child of a module over the data-parallel ranks, for ``configure_model``.
+
+    Of a teacher it is the network inside, which evaluation calls without the teacher around it.
+    """
     from torch.distributed.fsdp import fully_shard
 
     if isinstance(module.trainer.strategy, ShardedStrategy):
@@ -86,8 +91,42 @@ def shard_children(module: pl.LightningModule) -> None:
     if module.device_mesh is None:
         raise RuntimeError("Sharding needs a device mesh: use strategy: model_parallel.")
     for child in module.children():
-        if any(True for _ in child.parameters()):
-            fully_shard(child, mesh=module.device_mesh["data_parallel"])
+        network = _network_of(child)
+        if any(True for _ in network.parameters()):
+            fully_shard(network, mesh=module.device_mesh["data_parallel"])
+            for name in ("tokens", "block_outputs"):
+                if hasattr(network, name):
+                    _gather_for(network, name)
+
+
+def _network_of(child: nn.Module) -> nn.Module:
+    if isinstance(child, EMA):
+        return child.teacher
+    return child.copy if isinstance(child, Snapshot) else child
+
+
+def _gather_for(network: nn.Module, name: str) -> None:
+    """Let a method gather the parameters as ``forward`` does, except when ``forward`` calls it.
+
+    FSDP2 takes the end of a method within ``forward`` for the end of ``forward`` and then gives the
+    parameters back for good: ranks that evaluate different numbers of batches would hang.
+    """
+    from torch.distributed.fsdp import register_fsdp_forward_method
+
+    plain, depth = getattr(network, name), [0]
+
+    def count(by: int) -> None:
+        depth[0] += by
+
+    register_fsdp_forward_method(network, name)
+    gathering = getattr(network, name)
+    network.register_forward_pre_hook(lambda *_: count(1))
+    network.register_forward_hook(lambda *_: count(-1), always_call=True)
+
+    def method(*args: Any, **kwargs: Any) -> Any:
+        return (plain if depth[0] else gathering)(*args, **kwargs)
+
+    network.__dict__[name] = method
 
 
 #: Names of our own; Lightning's public strategies can be named too.

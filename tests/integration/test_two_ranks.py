@@ -34,6 +34,11 @@ callbacks:
 """
 
 TWO = ["trainer.devices=2"]
+TOKENS = [
+    "method.bottleneck_dim=8",
+    "backbone={name: vit_t_16, image_size: 16, patch_size: 4, width: 16, heads: 2, depth: 2}",
+    "data.views={name: ibot, size: 16, patch_size: 4, local_count: 2}",
+]
 
 
 def config_file(folder: Path, method: str = "simclr") -> Path:
@@ -91,6 +96,16 @@ def assert_close_metrics(left: Path, right: Path) -> None:
         ("simclr", ["trainer.strategy=ddp"]),
         ("simclr", ["trainer.strategy=manual"]),
         ("simclr", ["trainer.strategy=model_parallel", "trainer.precision=32-true"]),
+        ("dinov2", ["trainer.strategy=ddp", *TOKENS]),
+        (
+            "dinov2",
+            [
+                "trainer.strategy=model_parallel",
+                "trainer.precision=32-true",
+                "method.gram_weight=1.0",
+                *TOKENS,
+            ],
+        ),
         ("byol", ["trainer.strategy=ddp", "trainer.accumulate_grad_batches=2"]),
         ("byol", ["trainer.strategy=manual", "trainer.accumulate_grad_batches=2"]),
         (
@@ -103,7 +118,8 @@ def test_two_ranks_equal_one_process(
     cli: CliServer, tmp_path: Path, method: str, more: list[str]
 ) -> None:
     config = config_file(tmp_path, method)
-    shared = [word for word in more if "accumulate" in word or "precision" in word]
+    alone = ("trainer.strategy", "trainer.devices")
+    shared = [word for word in more if not word.startswith(alone)]
     single(cli, config, tmp_path / "one", *shared)
     assert fit(config, tmp_path / "two", *TWO, *more) == 0
     if "trainer.precision=32-true" in more:

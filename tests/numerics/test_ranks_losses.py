@@ -11,6 +11,7 @@ from sslight import distributed as d
 from sslight.losses.barlow_twins import barlow_twins_loss
 from sslight.losses.byol import byol_loss
 from sslight.losses.classification import cross_entropy, multilabel_bce
+from sslight.losses.koleo import koleo
 from sslight.losses.lejepa import lejepa_loss
 from sslight.losses.mae import mae_loss
 from sslight.losses.nt_xent import nt_xent, nt_xent_multiview
@@ -54,11 +55,13 @@ LOSSES = {
     "lejepa": lambda z, x: lejepa_loss(z, z[:2], torch.eye(6), 0.5, gather=True),
     "mae": lambda z, x: reconstruction(mae_loss, z, x, norm_pix=False),
     "simmim": lambda z, x: reconstruction(simmim_loss, z, x),
+    "koleo": lambda z, x: koleo(z[0], gather=True),
     # Mutants: what these losses must not be.
     "mutant: own negatives": lambda z, x: nt_xent(z[0], z[1], 0.1),
     "mutant: own correlations": lambda z, x: barlow_twins_loss(z, 0.1),
     "mutant: own covariances": lambda z, x: vicreg_loss(z),
     "mutant: own characteristic function": lambda z, x: lejepa_loss(z, z[:2], torch.eye(6), 0.5),
+    "mutant: own neighbours": lambda z, x: koleo(z[0]),
     "mutant: own counts": lambda z, x: cross_entropy(z[0], x["label"], per_rank=True),
     "mutant: own pixels": lambda z, x: reconstruction(simmim_loss, z, x, per_rank=True),
 }

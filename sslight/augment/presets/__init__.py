@@ -12,7 +12,7 @@ from sslight.augment.parts import Part
 from sslight.augment.presets.masked import data2vec, ibot, ijepa
 from sslight.augment.presets.multicrop import dino, msn, swav
 from sslight.augment.presets.pairs import byol, moco, ressl, simclr
-from sslight.augment.presets.patches import pirl
+from sslight.augment.presets.patches import jigsaw, pirl
 from sslight.augment.presets.single import colorization, eval, mae, npid, simmim, supervised
 from sslight.augment.spec import ViewSpec
 
@@ -25,10 +25,12 @@ __all__ = [
     "eval",
     "ibot",
     "ijepa",
+    "jigsaw",
     "mae",
     "moco",
     "msn",
     "npid",
+    "pirl",
     "ressl",
     "simclr",
     "simmim",
@@ -49,6 +51,7 @@ PRESETS: dict[str, Callable[..., Sequence[ViewSpec | Part]]] = {
     "ijepa": ijepa,
     "npid": npid,
     "pirl": pirl,
+    "jigsaw": jigsaw,
     "mae": mae,
     "simmim": simmim,
     "supervised": supervised,

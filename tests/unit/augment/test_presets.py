@@ -79,6 +79,12 @@ def test_pirl_has_a_larger_crop_for_patches():
     assert PRESETS["pirl"](32)[1].size == 36
 
 
+def test_jigsaw_is_one_square_crop_often_grey():
+    (spec,) = PRESETS["jigsaw"]()
+    assert (spec.size, spec.ratio, spec.grey, spec.flip, spec.count) == (255, (1, 1), 0.66, 0.5, 1)
+    assert spec.jitter == 0
+
+
 def test_swav_is_two_large_and_six_small_crops():
     large, small = PRESETS["swav"](224)
     assert [(s.size, s.count, s.local, s.scale) for s in (large, small)] == [
