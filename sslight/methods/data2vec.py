@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sslight.backbones.masking import ensure_mask_token
+from sslight.backbones.pooling import pooled
 from sslight.losses.token_regression import masked_smooth_l1, normalised_tokens
 from sslight.module import SSLModule
 from sslight.modules.ema import EMA
@@ -88,6 +89,6 @@ class Data2Vec(SSLModule):
         """Compute the targets ``[VB, P, D]`` and the teacher's embeddings ``[VB, D]``."""
         teacher: Any = self.teacher.teacher
         outputs = teacher.block_outputs(images, self.target_blocks)
-        embedding = teacher.pooled(teacher.norm(outputs[-1]))
+        embedding = pooled(teacher, teacher.norm(outputs[-1]))
         patches = [normalised_tokens(output[:, teacher.n_prefix :]) for output in outputs]
         return torch.stack(patches).mean(0), embedding

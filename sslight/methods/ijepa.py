@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sslight.backbones.pooling import pooled
 from sslight.errors import RefusedRunError
 from sslight.losses.token_regression import block_smooth_l1, normalised_tokens
 from sslight.module import SSLModule
@@ -95,7 +96,7 @@ class IJEPA(SSLModule):
         tokens = teacher.tokens(images)
         patches = normalised_tokens(tokens[:, teacher.n_prefix :])  # [B, P, D]
         places = blocks.flatten(1)[:, :, None].expand(-1, -1, patches.shape[2])
-        return patches.gather(1, places).view(*blocks.shape, -1), teacher.pooled(tokens)
+        return patches.gather(1, places).view(*blocks.shape, -1), pooled(teacher, tokens)
 
     def _grid(self, batch: Batch) -> tuple[int, int]:
         """Return the backbone's grid, after checking that the blocks were drawn on it."""

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from sslight.backbones.pooling import pooled
 from sslight.losses.msn import me_max, msn_loss, msn_targets, prototype_logits
 from sslight.module import SSLModule
 from sslight.modules.drop import without_drop
@@ -123,7 +124,7 @@ class MSN(SSLModule):
         views = len(images) // len(index)
         noise = mask_noise(self.seed, self.clock.epoch, index, views, rows * columns)
         keep, _ = random_masking(noise.to(images.device), self.mask_ratio)
-        return cast(Tensor, self.backbone.pooled(self.backbone.tokens(images, keep=keep)))
+        return pooled(self.backbone, self.backbone.tokens(images, keep=keep))
 
     def _logits(self, embedding: Tensor) -> Tensor:
         return prototype_logits(embedding, self.prototypes, self.temperature)

@@ -4,6 +4,7 @@ import pytest
 import tiny
 import torch
 
+from sslight.backbones.pooling import pooled
 from sslight.methods.msn import MSN
 from sslight.modules.masking import mask_noise
 from sslight.schedules import Clock
@@ -47,7 +48,7 @@ def test_which_patches_a_sample_loses_does_not_depend_on_its_batch():
     keep = noise.argsort(1)[:, :8]
     images = torch.cat(made["views"][1:3])
     torch.testing.assert_close(
-        whole[:2].flatten(0, 1), msn.backbone.pooled(msn.backbone.tokens(images, keep=keep))
+        whole[:2].flatten(0, 1), pooled(msn.backbone, msn.backbone.tokens(images, keep=keep))
     )
 
 
