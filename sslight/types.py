@@ -26,6 +26,7 @@ class Batch(TypedDict, total=False):
     context: Tensor
     targets: Tensor
     target_valid: Tensor
+    mask_grid: int
 
 
 @dataclass

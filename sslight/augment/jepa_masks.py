@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,8 @@ class JepaMasks:
     - ``targets``: int64 ``[B, M, Kt]``, the patches of each rectangle, filled up with its first
       patch to the size Kt of the largest one possible;
     - ``target_valid``: bool ``[B, M, Kt]``, False where filled up;
-    - ``context``: int64 ``[B, K]``, ascending; all valid, so that an encoder needs no mask.
+    - ``context``: int64 ``[B, K]``, ascending; all valid, so that an encoder needs no mask;
+    - ``mask_grid``: ``grid``, so that a method can tell whether the numbers fit its patches.
 
     Args:
         grid: Patches along each side of the view: P = grid * grid.
@@ -99,7 +101,7 @@ class JepaMasks:
             largest = max(largest, min(height, self.longest) * min(width, self.longest))
         return largest
 
-    def draw(self, seed: int, epoch: Tensor | int, index: Tensor) -> dict[str, Tensor]:
+    def draw(self, seed: int, epoch: Tensor | int, index: Tensor) -> dict[str, Any]:
         """Draw the blocks of the samples ``index`` ``[B]``."""
         blocks = self.targets + 1  # the context is the last
         draws = uniforms(seed, epoch, index, 0, _ATTEMPTS * blocks * 4 + 1)
@@ -113,7 +115,12 @@ class JepaMasks:
         rows = torch.arange(len(index))
         tokens, valid = padded(targets[rows, first], self.largest_target)
         context = self._trim(context[rows, first], side)
-        return {"targets": tokens, "target_valid": valid, "context": context}
+        return {
+            "targets": tokens,
+            "target_valid": valid,
+            "context": context,
+            "mask_grid": self.grid,
+        }
 
     def _blocks(self, draws: Tensor) -> tuple[Tensor, Tensor]:
         """Return target and context blocks as masks of the P patches."""

@@ -20,8 +20,8 @@ class Backbone(Protocol):
     ``tokens(images, mask=None, keep=None) -> [B, N, D]``: every token after the last norm,
     ``n_prefix`` prefix tokens (class, registers) first; ``mask`` ``[B, P]`` is true where a patch
     is hidden, ``keep`` ``[B, K]`` names the patches that go through the blocks at all. Further
-    ``patch_size``, ``grid(images) -> (rows, columns)`` and ``block_outputs(images, last)``; see
-    :class:`sslight.backbones.vit_model.VisionTransformer`.
+    ``patch_size``, ``grid(images) -> (rows, columns)``, ``block_outputs(images, last)`` and
+    ``fix_positions()``; see :class:`sslight.backbones.vit_model.VisionTransformer`.
     """
 
     embed_dim: int

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sslight.backbones.masking import apply_mask, keep_patches, new_mask_token
+from sslight.modules.positions import fill_with_sincos
 
 
 def has_tokens(model: nn.Module) -> bool:
@@ -19,24 +20,24 @@ def has_tokens(model: nn.Module) -> bool:
 
 
 def add_tokens(model: Any, mask_token: bool) -> None:
-    """Give a timm transformer what sslight's own has: ``tokens``, ``block_outputs``, ``grid``."""
+    """Give a timm transformer what sslight's own has: ``tokens``, ``block_outputs`` and so on."""
     model.n_prefix = int(model.num_prefix_tokens)
     model.patch_size = int(model.patch_embed.patch_size[0])
     if not hasattr(model, "mask_token"):
         model.register_parameter(
             "mask_token", new_mask_token(model.embed_dim) if mask_token else None
         )
-    for name, function in (("tokens", _tokens), ("block_outputs", _block_outputs), ("grid", _grid)):
+    for function in (tokens, block_outputs, grid, fix_positions):
         # A partial survives deepcopy and pickle; a method bound by hand would not.
-        setattr(model, name, functools.partial(function, model))
+        setattr(model, function.__name__, functools.partial(function, model))
 
 
-def _grid(model: Any, images: Tensor) -> tuple[int, int]:
+def grid(model: Any, images: Tensor) -> tuple[int, int]:
     """Rows and columns of patches in images ``[B, C, H, W]``."""
     return images.shape[-2] // model.patch_size, images.shape[-1] // model.patch_size
 
 
-def _tokens(
+def tokens(
     model: Any, images: Tensor, mask: Tensor | None = None, keep: Tensor | None = None
 ) -> Tensor:
     """All tokens after the last norm, prefix tokens first: ``[B, n_prefix + P, D]``."""
@@ -45,7 +46,15 @@ def _tokens(
     return out
 
 
-def _block_outputs(
+def fix_positions(model: Any) -> None:
+    """Replace the position embeddings by fixed sines and cosines (0 for prefix tokens)."""
+    table = getattr(model, "pos_embed", None)
+    if table is None:
+        raise ValueError(f"timm's {type(model).__name__} has no position embeddings to fix.")
+    fill_with_sincos(table, model.patch_embed.grid_size)
+
+
+def block_outputs(
     model: Any, images: Tensor, last: int, mask: Tensor | None = None, keep: Tensor | None = None
 ) -> list[Tensor]:
     """What the ``last`` last blocks put out, before the final norm, in order."""
@@ -56,7 +65,7 @@ def _block_outputs(
             hooks.callback(
                 block.register_forward_hook(lambda m, i, output: outputs.append(output)).remove
             )
-        _tokens(model, images, mask, keep)
+        tokens(model, images, mask, keep)
     return outputs
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sslight.backbones.masking import apply_mask, keep_patches, new_mask_token
-from sslight.modules.positions import resized_positions, sincos_positions
+from sslight.backbones.pooling import pooled
+from sslight.modules.positions import fill_with_sincos, resized_positions
 from sslight.modules.transformer import NORM_EPS, Block, MlpKind, init_linear
 
 
@@ -115,10 +116,7 @@ class VisionTransformer(nn.Module):
 
     def fix_positions(self) -> None:
         """Replace the position embeddings by fixed sines and cosines (0 for the class token)."""
-        with torch.no_grad():
-            patches = sincos_positions(*self._grid, self.embed_dim).to(self.pos_embed)
-            self.pos_embed.zero_()[0, self._prefix_positions :] = patches
-        self.pos_embed.requires_grad_(False)
+        fill_with_sincos(self.pos_embed, self._grid)
 
     def grid(self, images: Tensor) -> tuple[int, int]:
         """Rows and columns of patches in images ``[B, C, H, W]``.
@@ -173,8 +171,7 @@ class VisionTransformer(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Embeddings ``[B, D]``: the class token, or the mean of the patch tokens."""
-        tokens = self.tokens(images)
-        return tokens[:, 0] if self.pooling == "cls" else tokens[:, self.n_prefix :].mean(1)
+        return pooled(self, self.tokens(images))
 
     def _embed(self, images: Tensor, mask: Tensor | None, keep: Tensor | None) -> Tensor:
         """The sequence that enters the first block."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from sslight.backbones.inputs import image_channels
 from sslight.utils import logger
 
 _LAYERS = ("convolution", "mm", "addmm", "bmm", "baddbmm")
@@ -128,12 +129,6 @@ class _Outputs(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func.overloadpacket.__name__ in _LAYERS:
             self.numbers += result.numel()
         return result
-
-
-def image_channels(module: nn.Module) -> int:
-    """Channels of the images a module takes: those of its first convolution, 3 if it has none."""
-    convolutions = (m.in_channels for m in module.modules() if isinstance(m, nn.Conv2d))
-    return next(convolutions, 3)
 
 
 def _view_size(trainer: pl.Trainer) -> int:

@@ -19,6 +19,9 @@ from sslight.checkpoints.record import read_record
 _HOLDERS = frozenset({"backbone", "module", "model", "encoder", "_orig_mod"})
 # A classifier in the file that the backbone had removed.
 _CLASSIFIERS = ("fc.", "classifier.", "head.", "heads.", "aux1.", "aux2.", "AuxLogits.")
+# Names that a file or a backbone may lack: counters that files from before PyTorch 0.4.1 do not
+# have (nothing depends on them), and the token of pretraining by masks, which embeds no image.
+_OPTIONAL = ("num_batches_tracked", "mask_token")
 
 
 @dataclass(frozen=True)
@@ -156,8 +159,7 @@ def _compare(
     report = LoadReport(source, prefix, ignored=outside)
     for name, tensor in own.items():
         if name not in inside:
-            # Files from before PyTorch 0.4.1 lack this counter; nothing depends on its value.
-            if not name.endswith("num_batches_tracked"):
+            if not name.endswith(_OPTIONAL):
                 report.missing.append(name)
         elif inside[name].shape != tensor.shape:
             theirs, ours = tuple(inside[name].shape), tuple(tensor.shape)
@@ -166,6 +168,6 @@ def _compare(
             report.matched.append(name)
     for name in inside:
         if name not in own:
-            group = report.ignored if name.startswith(_CLASSIFIERS) else report.unexpected
-            group.append(name)
+            needless = name.startswith(_CLASSIFIERS) or name.endswith("mask_token")
+            (report.ignored if needless else report.unexpected).append(name)
     return report

@@ -166,6 +166,11 @@ def _in_run(run: Path, weights: Which) -> Path:
         raise FileNotFoundError(
             f"{run} has no {_FILES['ema']}: train with `callbacks: {{ema_weights: {{}}}}`."
         )
+    return newest_checkpoint(run)
+
+
+def newest_checkpoint(run: Path) -> Path:
+    """Return the newest checkpoint of a run's folder."""
     checkpoints = sorted(run.glob("checkpoints/*.ckpt"), key=lambda p: p.stat().st_mtime_ns)
     if not checkpoints:
         raise FileNotFoundError(

@@ -16,8 +16,8 @@ def cluster_prediction(
 ) -> Tensor:
     """Compute the cross-entropy of cluster ids with ``softmax(z . c / T)``, averaged over heads.
 
-    Caron et al., 2020 (arXiv:2006.09882), section 3 and appendix B.2, in the authors' scale: the
-    mean over crops and images whose cluster is known (those of all ranks), then over heads.
+    Caron et al., 2020 (arXiv:2006.09882, appendix), in the authors' scale: the mean over crops and
+    images whose cluster is known (those of all ranks), then over heads.
 
     Args:
         embedding: ``[VB, P]``, crop-major; normalised inside.

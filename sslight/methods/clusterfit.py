@@ -103,8 +103,7 @@ class ClusterFit(SSLModule):
     def _assignments(self) -> Tensor:
         if self.assignments is None:
             raise ValueError(
-                "clusterfit: there are no clusters yet; train with Trainer().fit(method, "
-                "datamodule)."
+                "clusterfit: there are no clusters yet; train with Trainer().fit(method, data)."
             )
         return self.assignments
 
@@ -139,13 +138,8 @@ class ClusterFit(SSLModule):
         rows = F.normalize(features[readable], dim=1, eps=1e-5)
         if self.pca_dim is not None:
             rows = principal_components(rows, self.pca_dim, device=self.device)
-        centroids = kmeans(
-            rows,
-            self.num_clusters,
-            self.kmeans_iterations,
-            generator=generator,
-            device=self.device,
-        )
+        sizes = self.num_clusters, self.kmeans_iterations
+        centroids = kmeans(rows, *sizes, generator=generator, device=self.device)
         self._assignments[readable.to(self.device)] = nearest(rows, centroids)
 
     def training_loss(self, batch: Batch) -> StepOutput:

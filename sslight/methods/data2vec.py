@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslight.backbones.masking import ensure_mask_token
-from sslight.backbones.pooling import pooled
-from sslight.losses.masked_regression import masked_smooth_l1
+from sslight.losses.token_regression import masked_smooth_l1, normalised_tokens
 from sslight.module import SSLModule
 from sslight.modules.ema import EMA
 from sslight.optim import Recipe
@@ -90,11 +88,6 @@ class Data2Vec(SSLModule):
         """Compute the targets ``[VB, P, D]`` and the teacher's embeddings ``[VB, D]``."""
         teacher: Any = self.teacher.teacher
         outputs = teacher.block_outputs(images, self.target_blocks)
-        embedding = pooled(teacher, teacher.norm(outputs[-1]))
-        return averaged_blocks([output[:, teacher.n_prefix :] for output in outputs]), embedding
-
-
-def averaged_blocks(outputs: list[Tensor]) -> Tensor:
-    """Average the layer-normalised outputs ``[B, P, D]`` of blocks, in float32 or better."""
-    wide = [output.to(torch.promote_types(output.dtype, torch.float32)) for output in outputs]
-    return torch.stack([F.layer_norm(output, output.shape[-1:]) for output in wide]).mean(0)
+        embedding = teacher.pooled(teacher.norm(outputs[-1]))
+        patches = [normalised_tokens(output[:, teacher.n_prefix :]) for output in outputs]
+        return torch.stack(patches).mean(0), embedding

@@ -25,7 +25,7 @@ _ROWS = 4096
 
 
 class DeepClusterV2(SSLModule):
-    """DeepCluster-v2 (Caron et al., 2020, arXiv:2006.09882), section 3 and appendix B.2.
+    """DeepCluster-v2 (Caron et al., 2020, arXiv:2006.09882), in the appendix.
 
     A memory holds the embeddings of every image's first crops as they were when the image was last
     trained on. When an epoch begins, spherical k-means clusters the memory once for each head, and
@@ -98,13 +98,8 @@ class DeepClusterV2(SSLModule):
                 f"training images. Set method.num_clusters to {num_images} or less."
             )
         if self.memory is None:
-            self.memory = ClusterMemory(
-                num_images,
-                self.out_dim,
-                crops=self.memory_crops,
-                num_clusters=self.num_clusters,
-                heads=self.heads,
-            )
+            sizes = {"num_clusters": self.num_clusters, "heads": self.heads}
+            self.memory = ClusterMemory(num_images, self.out_dim, crops=self.memory_crops, **sizes)
         if len(self.memory) != num_images:
             raise RefusedRunError(
                 f"deepcluster_v2: the memory has {len(self.memory)} rows, but there are "

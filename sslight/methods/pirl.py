@@ -38,7 +38,7 @@ class PIRL(SSLModule):
         temperature: T.
         momentum: Of the memory's rows.
         patch_weight: Weight of the patches' loss; the whole view's has the rest.
-        patch_size: Side of a patch in pixels; None for 64/85 of a cell.
+        tile_size: Side of a patch in pixels; None for 64/85 of a cell.
         num_images: N, rows of the memory; by default as many as the training data has images.
 
     Note:
@@ -62,7 +62,7 @@ class PIRL(SSLModule):
         temperature: float = 0.07,
         momentum: float = 0.5,
         patch_weight: float = 0.5,
-        patch_size: int | None = None,
+        tile_size: int | None = None,
         num_images: int | None = None,
     ) -> None:
         super().__init__(backbone, optim)
@@ -73,7 +73,7 @@ class PIRL(SSLModule):
             )
         self.out_dim, self.num_negatives = out_dim, num_negatives
         self.temperature, self.momentum = temperature, momentum
-        self.patch_weight, self.patch_size = patch_weight, patch_size
+        self.patch_weight, self.tile_size = patch_weight, tile_size
         embed_dim = cast(int, self.backbone.embed_dim)
         self.image_head = nn.Linear(embed_dim, out_dim)
         self.patch_head = nn.Linear(embed_dim, out_dim)
@@ -127,7 +127,7 @@ class PIRL(SSLModule):
 
     def _embed_patches(self, view: Tensor, index: Tensor) -> Tensor:
         draws = {"seed": self.seed, "epoch": self.clock.epoch}
-        patches = jittered_patches(view, index, size=self.patch_size, **draws)
+        patches = jittered_patches(view, index, size=self.tile_size, **draws)
         patches = reordered(patches, random_orders(index, _PATCHES, **draws))  # [B, 9, C, h, w]
         projected = self.patch_head(self.backbone(patches.flatten(0, 1)))  # [9B, P], image-major
         return cast(Tensor, self.joint_head(projected.view(len(view), -1)))

@@ -12,7 +12,7 @@ from sslight.modules.queue import Queue
 
 
 class CodeQueue(nn.Module):
-    """One queue per code crop, out of use until it is full (SwAV, arXiv:2006.09882, section 4.1).
+    """One queue per code crop, out of use until it is full (SwAV, arXiv:2006.09882, section 3.1).
 
     It never tells the host whether it is full: rows that are not to count have weight 0. Queues are
     whole on every rank, and each rank hands out its share of them.

@@ -47,7 +47,7 @@ def jittered_patches(
         raise ValueError(
             f"patches: a patch of {size} pixels does not fit a cell of {height // grid} x "
             f"{width // grid}; images are {height} x {width}, the grid {grid} x {grid}. Use larger "
-            "views or a smaller patch_size."
+            "views or a smaller tile_size."
         )
     draws = uniforms(seed_of(seed, _PLACES), epoch, index, 0, 2 * grid**2).view(batch, 2, grid**2)
     cell = torch.arange(grid**2, device=images.device)
@@ -77,3 +77,9 @@ def reordered(patches: Tensor, order: Tensor) -> Tensor:
         order: ``[B, P]``.
     """
     return patches[torch.arange(len(patches), device=patches.device)[:, None], order]
+
+
+def standardised(patches: Tensor) -> Tensor:
+    """Bring each channel of each patch ``[..., h, w]`` to mean 0 and standard deviation 1."""
+    std, mean = torch.std_mean(patches, dim=(-2, -1), keepdim=True, correction=0)
+    return (patches - mean) / (std + 1e-6)

@@ -7,11 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def sincos_positions(height: int, width: int, dim: int) -> Tensor:
-    """Fixed position embeddings ``[height * width, dim]`` of a grid, row by row (MAE, MoCo v3).
+def sincos_positions(
+    height: int, width: int, dim: int, device: torch.device | str | None = None
+) -> Tensor:
+    """Fixed position embeddings of a grid, row by row: ``[height * width, dim]`` float64.
 
-    The first half of ``dim`` encodes x (the column), the second y (the row). Each half holds the
-    sines, then the cosines, of the place times ``10000 ** (-k / (dim / 4))``, k = 0 .. dim / 4 - 1.
+    As in MAE and MoCo v3, the first half of ``dim`` encodes x (the column), the second y (the row).
+    Each half holds the sines, then the cosines, of the place times ``10000 ** (-k / (dim / 4))``,
+    k = 0 .. dim / 4 - 1.
 
     Raises:
         ValueError: ``dim`` is no multiple of 4.
@@ -21,12 +24,24 @@ def sincos_positions(height: int, width: int, dim: int) -> Tensor:
             f"sin-cos positions need a width that is a multiple of 4, got {dim}: a quarter each "
             "for the sines and cosines of x and y."
         )
-    rate = 10000.0 ** (-torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
-    x = torch.arange(width, dtype=torch.float64).repeat(height)  # [hw]
-    y = torch.arange(height, dtype=torch.float64).repeat_interleave(width)
+
+    def count(n: int) -> Tensor:
+        return torch.arange(n, dtype=torch.float64, device=device)
+
+    rate = 10000.0 ** (-count(dim // 4) / (dim // 4))
+    x = count(width).repeat(height)  # [hw]
+    y = count(height).repeat_interleave(width)
     angles = [place[:, None] * rate for place in (x, y)]
     waves = [wave for angle in angles for wave in (angle.sin(), angle.cos())]
-    return torch.cat(waves, dim=1).to(torch.get_default_dtype())
+    return torch.cat(waves, dim=1)
+
+
+@torch.no_grad()
+def fill_with_sincos(table: Tensor, grid: tuple[int, int]) -> None:
+    """Write fixed positions into ``[1, n + h * w, D]``, 0 for the first n, and freeze it."""
+    patches = sincos_positions(*grid, table.shape[2], device=table.device)
+    table.zero_()[0, table.shape[1] - len(patches) :] = patches.to(table.dtype)
+    table.requires_grad_(False)
 
 
 def resized_positions(positions: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:

@@ -67,12 +67,13 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Mix the tokens of ``[B, N, D]``."""
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Mix the tokens of ``[B, N, D]``; those not ``valid`` ``[B, N]`` are not looked at."""
         batch, tokens, dim = x.shape
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, dim // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, N, D / heads] each
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mask = None if valid is None else valid[:, None, None, :]
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         out: Tensor = self.drop(self.proj(mixed.transpose(1, 2).reshape(batch, tokens, dim)))
         return out
 
@@ -152,9 +153,9 @@ class Block(nn.Module):
         self.ls2 = scale()
         self.drop_path2 = DropPath(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map tokens ``[B, N, D]`` to ``[B, N, D]``."""
-        x = x + self.drop_path1(self.ls1(self.attn(self.norm1(x))))
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Map tokens ``[B, N, D]`` to ``[B, N, D]``; ``valid`` as in :class:`Attention`."""
+        x = x + self.drop_path1(self.ls1(self.attn(self.norm1(x), valid)))
         out: Tensor = x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))
         return out
 

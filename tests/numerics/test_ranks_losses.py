@@ -13,7 +13,9 @@ from sslight.losses.byol import byol_loss
 from sslight.losses.classification import cross_entropy, multilabel_bce
 from sslight.losses.koleo import koleo
 from sslight.losses.lejepa import lejepa_loss
+from sslight.losses.mae import mae_loss
 from sslight.losses.nt_xent import nt_xent, nt_xent_multiview
+from sslight.losses.simmim import simmim_loss
 from sslight.losses.simsiam import simsiam_loss
 from sslight.losses.vicreg import vicreg_loss
 
@@ -35,6 +37,12 @@ def projector() -> nn.Linear:
     return nn.Linear(5, 6).double()
 
 
+def reconstruction(loss, z, x, **options):
+    """Pixels of 2 x 3 images, predicted one by one; the masks hold other numbers on each rank."""
+    images = x["many"].double().view(-1, 1, 2, 3)
+    return loss(z[0][:, :, None], images, x["many"] == 1, 1, **options)
+
+
 LOSSES = {
     "nt_xent": lambda z, x: nt_xent(z[0], z[1], 0.1, gather=True),
     "nt_xent_multiview": lambda z, x: nt_xent_multiview(z, 0.2, gather=True),
@@ -45,6 +53,8 @@ LOSSES = {
     "barlow_twins": lambda z, x: barlow_twins_loss(z, 0.1, gather=True),
     "vicreg": lambda z, x: vicreg_loss(z, gather=True),
     "lejepa": lambda z, x: lejepa_loss(z, z[:2], torch.eye(6), 0.5, gather=True),
+    "mae": lambda z, x: reconstruction(mae_loss, z, x, norm_pix=False),
+    "simmim": lambda z, x: reconstruction(simmim_loss, z, x),
     "koleo": lambda z, x: koleo(z[0], gather=True),
     # Mutants: what these losses must not be.
     "mutant: own negatives": lambda z, x: nt_xent(z[0], z[1], 0.1),
@@ -53,6 +63,7 @@ LOSSES = {
     "mutant: own characteristic function": lambda z, x: lejepa_loss(z, z[:2], torch.eye(6), 0.5),
     "mutant: own neighbours": lambda z, x: koleo(z[0]),
     "mutant: own counts": lambda z, x: cross_entropy(z[0], x["label"], per_rank=True),
+    "mutant: own pixels": lambda z, x: reconstruction(simmim_loss, z, x, per_rank=True),
 }
 
 

@@ -12,8 +12,8 @@ from sslight.augment.parts import Part
 from sslight.augment.presets.masked import data2vec, ibot, ijepa
 from sslight.augment.presets.multicrop import dino, swav
 from sslight.augment.presets.pairs import byol, moco, ressl, simclr
-from sslight.augment.presets.patches import pirl
-from sslight.augment.presets.single import colorization, eval, npid, supervised
+from sslight.augment.presets.patches import jigsaw, pirl
+from sslight.augment.presets.single import colorization, eval, mae, npid, simmim, supervised
 from sslight.augment.spec import ViewSpec
 
 __all__ = [
@@ -25,10 +25,14 @@ __all__ = [
     "eval",
     "ibot",
     "ijepa",
+    "jigsaw",
+    "mae",
     "moco",
     "npid",
+    "pirl",
     "ressl",
     "simclr",
+    "simmim",
     "supervised",
     "swav",
 ]
@@ -45,6 +49,9 @@ PRESETS: dict[str, Callable[..., Sequence[ViewSpec | Part]]] = {
     "ijepa": ijepa,
     "npid": npid,
     "pirl": pirl,
+    "jigsaw": jigsaw,
+    "mae": mae,
+    "simmim": simmim,
     "supervised": supervised,
     "colorization": colorization,
     "eval": eval,

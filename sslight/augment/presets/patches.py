@@ -51,3 +51,28 @@ def pirl(
 
     patches_size = patches_size or round(size * 255 / 224)
     return [view(size, scale, False), view(patches_size, patches_scale, True)]
+
+
+def jigsaw(
+    size: int = 255,
+    scale: tuple[float, float] = (0.5, 1.0),
+    grey: float = 0.66,
+    mean: Numbers = IMAGENET_MEAN,
+    std: Numbers = IMAGENET_STD,
+) -> list[ViewSpec]:
+    """A square crop, often grey, to cut a puzzle from (Goyal et al., 2019, arXiv:1905.01235).
+
+    Args:
+        size: Side of the view in pixels; a third of it is a cell of the puzzle.
+        scale: Range of the crop's area, as a share of the image's.
+        grey: Probability of a grey view, so that colour borders do not give the places away.
+        mean: Per channel; None with ``std=None`` to keep values in [0, 1].
+        std: Per channel.
+
+    Note:
+        VISSL resizes the shorter side to 256 and crops 255 at random, so a crop is as high, or as
+        wide, as the image. Here it may be smaller, down to ``scale``.
+    """
+    return [
+        ViewSpec(size=size, scale=scale, ratio=(1.0, 1.0), flip=0.5, grey=grey, mean=mean, std=std)
+    ]

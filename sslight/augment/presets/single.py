@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sslight.augment.presets.common import Numbers
+from sslight.augment.presets.common import Interpolation, Numbers
 from sslight.augment.spec import IMAGENET_MEAN, IMAGENET_STD, ViewSpec
 
 
@@ -89,3 +89,45 @@ def eval(
         std: Per channel.
     """
     return [ViewSpec(size=size, crop="center", resize=resize, mean=mean, std=std)]
+
+
+def mae(
+    size: int = 224,
+    scale: tuple[float, float] = (0.2, 1.0),
+    flip: float = 0.5,
+    interpolation: Interpolation = "bicubic",
+    mean: Numbers = IMAGENET_MEAN,
+    std: Numbers = IMAGENET_STD,
+) -> list[ViewSpec]:
+    """One random resized crop with a left-right flip and no colours (arXiv:2111.06377, table 8).
+
+    Args:
+        size: Side of the view in pixels.
+        scale: Range of the crop's area.
+        flip: Probability of a left-right flip.
+        interpolation: How the crop is resized.
+        mean: Per channel; None with ``std=None`` to keep values in [0, 1].
+        std: Per channel.
+    """
+    return [
+        ViewSpec(size=size, scale=scale, flip=flip, interpolation=interpolation, mean=mean, std=std)
+    ]
+
+
+def simmim(
+    size: int = 224,
+    scale: tuple[float, float] = (0.67, 1.0),
+    flip: float = 0.5,
+    mean: Numbers = IMAGENET_MEAN,
+    std: Numbers = IMAGENET_STD,
+) -> list[ViewSpec]:
+    """One gentle random resized crop with a left-right flip (arXiv:2111.09886, section 4.1.2).
+
+    Args:
+        size: Side of the view in pixels.
+        scale: Range of the crop's area.
+        flip: Probability of a left-right flip.
+        mean: Per channel; None with ``std=None`` to keep values in [0, 1].
+        std: Per channel.
+    """
+    return [ViewSpec(size=size, scale=scale, flip=flip, mean=mean, std=std)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ from sslight.augment.parts import Part
 INDEX = torch.arange(4096)
 
 
-def draw(part: JepaMasks, epoch: int = 0, index: Tensor = INDEX) -> dict[str, Tensor]:
+def draw(part: JepaMasks, epoch: int = 0, index: Tensor = INDEX) -> dict[str, Any]:
     return part.draw(7, epoch, index)
 
 
@@ -84,6 +86,7 @@ def test_the_official_draw_keeps_its_quirks() -> None:
 def test_a_sample_gets_its_blocks_in_any_batch() -> None:
     part, some = JepaMasks(14), torch.tensor([4000, 3, 77])
     whole, few = draw(part, epoch=2), part.draw(7, torch.tensor([2, 2, 2]), some)
+    assert whole.pop("mask_grid") == few["mask_grid"] == 14
     for key, value in whole.items():
         assert torch.equal(few[key], value[some]), key
         assert not torch.equal(draw(part, epoch=3)[key], value), key

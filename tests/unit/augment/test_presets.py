@@ -50,6 +50,14 @@ def test_eval_and_supervised():
     assert (spec.crop, spec.flip, spec.jitter, spec.count) == ("random", 0.5, 0, 1)
 
 
+def test_mae_and_simmim_leave_colours_alone():
+    (mae,), (simmim,) = PRESETS["mae"](224), PRESETS["simmim"](224)
+    assert (mae.scale, mae.interpolation) == ((0.2, 1.0), "bicubic")
+    assert (simmim.scale, simmim.interpolation) == ((0.67, 1.0), "bilinear")
+    for spec in (mae, simmim):
+        assert (spec.count, spec.flip, spec.jitter, spec.grey, spec.blur) == (1, 0.5, 0, 0, 0)
+
+
 def test_moco_and_ressl():
     (spec,) = PRESETS["moco"](224)
     assert (spec.count, spec.scale, spec.brightness, spec.hue) == (2, (0.2, 1.0), 0.4, 0.1)
@@ -69,6 +77,12 @@ def test_pirl_has_a_larger_crop_for_patches():
     assert (cut.size, cut.scale, cut.local) == (255, (0.6, 1.0), True)
     assert (whole.jitter, whole.brightness, whole.hue, whole.grey) == (1, 0.4, 0.2, 0.2)
     assert PRESETS["pirl"](32)[1].size == 36
+
+
+def test_jigsaw_is_one_square_crop_often_grey():
+    (spec,) = PRESETS["jigsaw"]()
+    assert (spec.size, spec.ratio, spec.grey, spec.flip, spec.count) == (255, (1, 1), 0.66, 0.5, 1)
+    assert spec.jitter == 0
 
 
 def test_swav_is_two_large_and_six_small_crops():

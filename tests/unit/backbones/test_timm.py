@@ -11,6 +11,7 @@ import torch
 
 from sslight.backbones import backbone, builder
 from sslight.backbones.layers import LayerReader
+from sslight.backbones.pooling import pooled
 from sslight.backbones.spec import spec_of
 
 pytest.importorskip("timm")
@@ -56,6 +57,11 @@ def test_vit_keeps_patches_and_gives_its_blocks():
     pairs = zip(theirs.block_outputs(images, 2), ours.block_outputs(images, 2), strict=True)
     for their_output, our_output in pairs:
         torch.testing.assert_close(their_output, our_output, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(pooled(theirs, theirs.tokens(images)), theirs(images))
+    for model in (theirs, ours):
+        model.fix_positions()
+    assert torch.equal(theirs.pos_embed, ours.pos_embed)
+    assert not theirs.pos_embed.requires_grad
     assert not any(module._forward_hooks for module in theirs.modules())
 
 

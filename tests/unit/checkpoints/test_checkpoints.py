@@ -25,6 +25,7 @@ from sslight.checkpoints import (
     weights_digest,
 )
 from sslight.checkpoints.download import fetch
+from sslight.methods.simmim import SimMIM
 
 
 @pytest.fixture
@@ -218,6 +219,20 @@ def test_a_removed_classifier_is_no_error_but_noted(small, tmp_path):
     torch.save({**small.state_dict(), "fc.weight": torch.zeros(3, 64)}, tmp_path / "x.pth")
     report = init_backbone(backbone("resnet10", width=8, stem="small"), tmp_path / "x.pth")
     assert report.ignored == ["fc.weight"]
+
+
+def test_a_mask_token_may_be_missing_or_left_over(tmp_path):
+    """It belongs to pretraining by masks: weights go into and out of such runs without it."""
+    options = {"image_size": 8, "patch_size": 4, "width": 16, "heads": 2, "depth": 1}
+    plain = backbone("vit_t_16", **options)
+    masked = SimMIM(backbone("vit_t_16", **options)).backbone
+    save_backbone(masked, tmp_path / "masked")
+    assert init_backbone(plain, tmp_path / "masked.safetensors").ignored == ["mask_token"]
+    torch.testing.assert_close(plain.state_dict()["pos_embed"], masked.pos_embed.detach())
+    save_backbone(plain, tmp_path / "plain")
+    assert init_backbone(masked, tmp_path / "plain.safetensors").complete
+    again = load_backbone(tmp_path / "masked.safetensors").backbone
+    assert torch.equal(again.mask_token, masked.mask_token)
 
 
 def test_strict_means_nothing_missing_left_over_or_of_another_shape(small, tmp_path):

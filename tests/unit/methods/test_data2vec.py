@@ -4,7 +4,7 @@ import pytest
 import tiny
 import torch
 
-from sslight.methods.data2vec import Data2Vec, averaged_blocks
+from sslight.methods.data2vec import Data2Vec
 from sslight.schedules import Clock
 
 
@@ -63,13 +63,6 @@ def test_students_learn_and_teachers_do_not(method):
 def test_the_teacher_has_no_drop_path_and_a_momentum(method):
     assert not method.train().teacher.teacher.training
     assert method.teacher.momentum(Clock(0, 10, 5)) == 0.9998
-
-
-def test_averaged_blocks_are_wide():
-    blocks = [torch.randn(2, 3, 8).bfloat16() for _ in range(2)]
-    average = averaged_blocks(blocks)
-    assert average.dtype == torch.float32
-    torch.testing.assert_close(average.mean(-1), torch.zeros(2, 3), atol=1e-6, rtol=0)
 
 
 def test_errors_say_what_to_give(method):

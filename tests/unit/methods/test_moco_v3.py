@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torchvision.models import VisionTransformer
 
 import sslight
 from sslight.errors import RefusedRunError
@@ -68,7 +69,7 @@ def test_the_patch_projection_can_stay_random(name):
     vit = sslight.backbone(name, image_size=32)
     method = MoCoV3(vit, hidden_dim=8, out_dim=4, freeze_patch_embed=True)
     frozen = [n for n, p in method.backbone.named_parameters() if not p.requires_grad]
-    part = "patch_embed.proj" if name.startswith("timm") else "conv_proj"
+    part = "patch_embed.proj"
     assert {f"{part}.weight", f"{part}.bias"} <= set(frozen)
     assert all(n.startswith(part) for n in frozen)
     images = [torch.randn(2, 3, 32, 32) for _ in range(2)]
@@ -77,8 +78,9 @@ def test_the_patch_projection_can_stay_random(name):
 
 
 def test_a_wrapped_transformer_is_searched():
-    wrapped = nn.Sequential(sslight.backbone("vit_t_16", image_size=32))
-    wrapped.embed_dim = 192
+    """Torchvision's has another name for it."""
+    wrapped = nn.Sequential(VisionTransformer(32, 16, 1, 2, 8, 16, num_classes=4))
+    wrapped.embed_dim = 4
     method = MoCoV3(wrapped, hidden_dim=8, out_dim=4, freeze_patch_embed=True)
     assert not method.backbone[0].conv_proj.weight.requires_grad
 

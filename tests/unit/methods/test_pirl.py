@@ -27,7 +27,7 @@ def batch(views: int = 2) -> dict:
 
 
 def test_the_backbone_sees_whole_views_and_nine_patches_each():
-    method, seen = build(patch_size=5), []
+    method, seen = build(tile_size=5), []
     method.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape))
     output = method.training_loss(batch())
     assert seen == [(3, 3, 15, 15), (27, 3, 5, 5)]
@@ -44,7 +44,7 @@ def test_the_memory_follows_the_whole_view_only():
 
 
 def test_patches_come_in_another_order_each_epoch(monkeypatch):
-    method, losses = build(patch_size=5).eval(), []
+    method, losses = build(tile_size=5).eval(), []
     for epoch in (0, 0, 1):
         monkeypatch.setattr(PIRL, "clock", SimpleNamespace(epoch=epoch))
         losses.append(method.training_loss(batch()).logs["loss_patches"].item())

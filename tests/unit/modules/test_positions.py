@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sslight.modules.positions import resized_positions, sincos_positions
+from sslight.modules.positions import fill_with_sincos, resized_positions, sincos_positions
 
 
 def test_sincos_against_a_loop():
@@ -20,6 +20,14 @@ def test_sincos_against_a_loop():
                 angles = [place / 10000 ** (k / 2) for k in range(2)]
                 row += [math.sin(a) for a in angles] + [math.cos(a) for a in angles]
             assert table[3 * y + x].tolist() == pytest.approx(row)
+
+
+def test_a_table_is_filled_and_frozen():
+    table = torch.nn.Parameter(torch.ones(1, 2 + 6, 8))
+    fill_with_sincos(table, (2, 3))
+    assert not table.requires_grad
+    assert not table[0, :2].any()
+    torch.testing.assert_close(table[0, 2:], sincos_positions(2, 3, 8).float())
 
 
 @pytest.mark.parametrize("new", [(2, 2), (3, 7), (9, 4), (4, 3)])

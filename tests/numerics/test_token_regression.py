@@ -8,7 +8,7 @@ from ranks import run_ranks
 from torch import Tensor
 
 from sslight import distributed as d
-from sslight.losses.masked_regression import masked_smooth_l1
+from sslight.losses.token_regression import masked_smooth_l1
 
 BATCH = 8
 

@@ -1,0 +1,148 @@
+"""Distillation: a student learns from a frozen teacher."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, ClassVar, Literal, cast, get_args
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
+
+from sslight.backbones.protocol import as_backbone
+from sslight.checkpoints.teacher import check_classes, check_scale, load_teacher
+from sslight.module import SSLModule
+from sslight.modules.distillation import Regression, Similarities, SoftTargets
+from sslight.modules.frozen import Frozen
+from sslight.modules.heads import mlp
+from sslight.modules.multicrop import forward_crops
+from sslight.optim import Recipe
+from sslight.types import Batch, StepOutput
+
+Kind = Literal["features", "prototypes", "soft"]
+
+
+class Distill(SSLModule):
+    """Distillation from a frozen teacher (Hinton et al., 2015, arXiv:1503.02531, and later ones).
+
+    Student and teacher see the same views. A head on the student's embedding learns, by ``kind``:
+
+    - ``features``: the teacher's embedding, ``2 - 2 cos`` (SimReg, arXiv:2201.05131);
+    - ``prototypes``: its similarities to a queue of its own embeddings (SEED, arXiv:2101.04731);
+    - ``soft``: its class probabilities and the labels, ``alpha T^2 KL + (1 - alpha) CE`` (Hinton et
+      al.); the teacher is a classifier.
+
+    Evaluated is the student's backbone; ``soft`` also reports its accuracy.
+
+    In a YAML: ``method: {name: distill, teacher: runs/big}``.
+
+    Args:
+        backbone: The student; maps images to ``[B, D]``.
+        optim: The optimisation recipe.
+        teacher: A run's folder, ``.safetensors`` or ``.ckpt`` file; for ``soft`` the folder or
+            ``.ckpt`` of a ``supervised`` run. In Python also a module, which is frozen (for
+            ``soft`` one that gives logits). None: the student as it starts.
+        kind: What is learnt.
+        hidden_dim: Width of the head's hidden layers (not ``soft``).
+        layers: Linear layers of the head (not ``soft``, whose head is linear).
+        temperature: T of ``soft``.
+        alpha: Share of the teacher's part in ``soft``; with 1, labels are not needed.
+        queue_size: Embeddings in the queue of ``prototypes``.
+        student_temperature: Of ``prototypes``.
+        teacher_temperature: Of ``prototypes``.
+
+    Note:
+        The teacher's weights are in every checkpoint: a run that goes on uses those, not the
+        file's. The file must still be there, since it says which network the teacher is.
+
+        SEED compares the outputs of projectors, here the teacher gives its embedding; a queue of
+        65536 times 2048 takes 512 MiB. SEED's code has a teacher temperature of 0.0001.
+    """
+
+    default_views: ClassVar[str] = "supervised"
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        optim: Recipe | None = None,
+        *,
+        teacher: str | nn.Module | None = None,
+        kind: Kind = "features",
+        hidden_dim: int = 2048,
+        layers: int = 2,
+        temperature: float = 10.0,
+        alpha: float = 0.1,
+        queue_size: int = 65536,
+        student_temperature: float = 0.2,
+        teacher_temperature: float = 0.01,
+    ) -> None:
+        super().__init__(backbone, optim)
+        if kind not in get_args(Kind):
+            raise ValueError(f"distill: kind is {kind!r}; use one of {get_args(Kind)}.")
+        if kind == "soft" and teacher is None:
+            raise ValueError("distill: kind soft learns from a classifier; give it as teacher.")
+        if not 0 <= alpha <= 1 or min(temperature, student_temperature, teacher_temperature) <= 0:
+            raise ValueError(f"distill: alpha is {alpha}, use 0 to 1; temperatures are above 0.")
+        if kind == "prototypes":
+            self.accumulation = "approximate"  # type: ignore[misc]  # its queue moves
+        self.kind = kind
+        self._sizes, self._soft = (hidden_dim, layers), (temperature, alpha)
+        self._queue = (queue_size, student_temperature, teacher_temperature)
+        self._path = teacher if isinstance(teacher, str) else None
+        self._view: Any = None
+        self.teacher: Any = None  # a Frozen, from on_data on
+        self.objective: Any = None  # takes (embedding, target, label), has a head
+        if isinstance(teacher, nn.Module):
+            self._adopt(as_backbone(teacher))
+        elif teacher is None:
+            self._build_objective(cast(int, self.backbone.embed_dim))
+
+    def _build_objective(self, width: int) -> None:
+        embed_dim = cast(int, self.backbone.embed_dim)
+        if self.kind == "soft":
+            self.objective = SoftTargets(embed_dim, width, *self._soft)
+            self.metrics["top1"] = MulticlassAccuracy(width, average="micro")
+            return
+        head = mlp(embed_dim, self._sizes[0], width, self._sizes[1])
+        features = self.kind == "features"
+        self.objective = Regression(head) if features else Similarities(head, width, *self._queue)
+
+    def _adopt(self, teacher: nn.Module) -> None:
+        self.teacher = Frozen(teacher)
+        if self.objective is None:
+            self._build_objective(cast(int, teacher.embed_dim))
+
+    def on_data(self, num_images: int | None, num_classes: int | None) -> None:
+        """Load the teacher from its file, or copy the student as it now is; once."""
+        if self.teacher is None and self._path is not None:
+            loaded = load_teacher(self._path, classifier=self.kind == "soft")
+            self._view = loaded.view
+            self._adopt(loaded.backbone)
+        elif self.teacher is None:
+            self._adopt(copy.deepcopy(self.backbone))
+        if self.kind == "soft" and self._soft[1] < 1:
+            check_classes(self.teacher.network.embed_dim, num_classes)
+
+    def setup(self, stage: str) -> None:
+        """Refuse views that scale pixels in another way than the teacher's."""
+        super().setup(stage)
+        for spec in getattr(getattr(self._datamodule, "maker", None), "specs", ()):
+            check_scale(self._view, spec)
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the student is a classifier."""
+        return self.kind == "soft"
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Compute the student's logits ``[B, K]`` (kind ``soft`` only)."""
+        logits: Tensor = self.objective.head(self.backbone(images))
+        return logits
+
+    def training_loss(self, batch: Batch) -> StepOutput:
+        """Compute the loss of the kind, over all views of the batch."""
+        views, label = batch["views"], batch.get("label")
+        embedding = forward_crops(self.backbone, views)  # [VB, D]
+        target = forward_crops(self.teacher, views)  # [VB, P]
+        labels = None if label is None else torch.cat([label] * len(views))
+        return StepOutput(self.objective(embedding, target, labels), embedding=embedding)
