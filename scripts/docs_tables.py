@@ -96,13 +96,22 @@ def _default(part: inspect.Parameter) -> str:
     if isinstance(value, bool) or value is None:
         return f"`{str(value).lower()}`".replace("`none`", "`null`")
     if isinstance(value, Schedule):
-        fields = dataclasses.fields(value)
-        told = {f.name: getattr(value, f.name) for f in fields if f.name != "per"}
-        text = ", ".join(f"{name}: {number}" for name, number in told.items())
-        return f"`{{name: {type(value).__name__.lower()}, {text}}}`"
+        return f"`{_yaml(value)}`"
     if callable(value) or repr(value).startswith("<"):
         return "`{}`"
     return f"`{list(value) if isinstance(value, tuple) else value}`"
+
+
+def _yaml(value: Any) -> str:
+    """Write a schedule, or what it is made of, as a config does."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_yaml, value))}]"
+    if not isinstance(value, Schedule):
+        return str(value)
+    told = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.name != "per"}
+    told |= {} if value.per == "step" else {"per": value.per}
+    text = ", ".join(f"{name}: {_yaml(part)}" for name, part in told.items())
+    return f"{{name: {type(value).__name__.lower()}, {text}}}"
 
 
 def _described(thing: Any) -> dict[str, str]:

@@ -47,9 +47,10 @@ class DINO(SSLModule):
 
     Note:
         The default temperature rises during the first tenth of training, the paper's 30 of 300
-        epochs, so that short trainings have a warmup too. The authors' warmup reaches its end one
-        epoch before it is over, ours with it; their momentum and weight decay end as ours do.
-        Dropout and drop path are off in the teacher; its batch norms use the batch, as theirs do.
+        epochs, so that short trainings have a warmup too. The authors' warmups reach their end one
+        step (of the temperature: one epoch) early and repeat it; ours do not. Both cosines stop a
+        step short of their end. Dropout and drop path are off in the teacher; its batch norms use
+        the batch, as theirs do.
     """
 
     accumulation: ClassVar[Literal["exact", "approximate"]] = "approximate"
