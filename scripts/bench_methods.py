@@ -201,7 +201,7 @@ def _cells(data: str) -> Iterator[str]:
             for figure in ("knn", "linear")
             for kind in ("", "untrained_", "pixels_")
         ]
-        told = "" if learned(row) else "**not clear yet**; "
+        told = "" if learned(row) else "**not clear**; "
         yield (
             f"| `{row['method']}` | {_paper(row['method'])} | {' | '.join(figures)} "
             f"| {row['rank']:.0f} | {row['images_per_second']} | {row['steps']} "

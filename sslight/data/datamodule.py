@@ -93,6 +93,7 @@ class SSLDataModule(pl.LightningDataModule):
         self.bad_images = BadImages(on_error)
         self._maker: ViewMaker | None = None
         self._eval_maker: ViewMaker | None = None
+        self._train_loader: TrainLoader | None = None
 
     # ---------------------------------------------------------------- splits
 
@@ -187,12 +188,18 @@ class SSLDataModule(pl.LightningDataModule):
             accumulate=trainer.accumulate_grad_batches,
         )
         dataset = ViewDataset(source, self.maker, self.seed, self.on_error, replace=True)
-        return TrainLoader(
+        self._train_loader = TrainLoader(
             dataset,
             batches,
             self._worker_options(source),
             lambda: strategies.loader_position(trainer),
         )
+        return self._train_loader
+
+    def teardown(self, stage: str) -> None:
+        """End the workers of training."""
+        if self._train_loader is not None:
+            self._train_loader.close()
 
     def val_dataloader(self) -> EvalLoader | list[Any]:
         """Return this rank's share of the test split; nothing without one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import multiprocessing
 import os
 import signal
 import weakref
@@ -52,9 +51,8 @@ class WorkerOptions:
         )
 
 
-#: Iterators whose workers may still live when the process leaves, and these workers.
+#: Iterators whose workers may still live when the process leaves.
 _running: weakref.WeakSet[Any] = weakref.WeakSet()
-_workers: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def batches_of(loader: DataLoader[RawBatch]) -> Iterator[RawBatch]:
@@ -69,7 +67,8 @@ def batches_of(loader: DataLoader[RawBatch]) -> Iterator[RawBatch]:
         atexit.unregister(_end_workers)
         atexit.register(_end_workers)
         _running.add(iterator)
-        _workers.update(iterator._workers)
+        for worker in iterator._workers:  # deaf to SIGTERM, so that torch could not end them
+            worker._popen.terminate = worker._popen.kill
     for batch in iterator:
         if isinstance(batch, ImageError):
             raise batch
@@ -77,14 +76,8 @@ def batches_of(loader: DataLoader[RawBatch]) -> Iterator[RawBatch]:
 
 
 def _end_workers() -> None:
-    """Ask the workers to end, and end those that did not hear: they are deaf to SIGTERM."""
-    try:
-        for iterator in list(_running):
-            iterator._shutdown_workers()
-    finally:
-        for process in multiprocessing.active_children():
-            if process in _workers:
-                process.kill()
+    for iterator in list(_running):
+        iterator._shutdown_workers()
 
 
 def quiet_worker(worker: int) -> None:
@@ -142,6 +135,16 @@ class TrainLoader:
     def __iter__(self) -> Iterator[RawBatch]:
         self.batches.start_at(*self.position())
         yield from batches_of(self._loader)
+
+    def close(self) -> None:
+        """End the workers that were kept between epochs.
+
+        Left to the garbage collector they would not hear of their end, and it would wait for them.
+        """
+        iterator: Any = self._loader._iterator
+        if iterator is not None:
+            iterator._shutdown_workers()
+            self._loader._iterator = None
 
 
 class EvalLoader:

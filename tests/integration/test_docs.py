@@ -234,8 +234,11 @@ def test_configs_pass(block: Block, inside: Path) -> None:
 
 @pytest.fixture(scope="module")
 def tables() -> ModuleType:
-    path = REPOSITORY / "scripts" / "docs_tables.py"
-    spec = importlib.util.spec_from_file_location("docs_tables", path)
+    return script("docs_tables")
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "scripts" / f"{name}.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -261,6 +264,17 @@ def test_the_reference_says_what_the_docstrings_say(tables: ModuleType) -> None:
     assert len(shown) > 3
     stale = [part.partition("\n")[0] for part in shown if part.rstrip() not in map(str.rstrip, now)]
     assert not stale, f"{stale}: run `python scripts/docs_tables.py`"
+
+
+def test_the_learning_matrix_is_what_was_measured() -> None:
+    bench = script("bench_methods")
+    page = bench.PAGE.read_text(encoding="utf-8")
+    rows = bench.rows()
+    assert len(rows) > 10
+    for data in {row["data"] for row in rows}:
+        assert f"<!-- matrix: {data} -->\n{bench.table(data)}\n<!-- end -->" in page, data
+    assert {row["method"] for row in rows} <= set(bench.quick_methods())
+    assert set(bench.quick_methods()) == set(sslight.registry.names("method"))
 
 
 def test_paths_exist() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 
 import sslight
@@ -108,3 +110,12 @@ def test_a_split_that_cannot_be_opened_is_the_user_s_mistake(tmp_path: Path) -> 
     source: Source = Folder(tmp_path / "absent")
     with pytest.raises(RefusedRunError, match="does not exist"):
         SSLDataModule(train=source).num_images("train")
+
+
+def test_no_worker_outlives_the_fit() -> None:
+    data = SSLDataModule(Fake(num_images=16, size=16), views="simclr", batch_size=4, workers=1)
+    method = tiny.build("simclr")
+    before = set(multiprocessing.active_children())
+    tiny.trainer(max_epochs=2).fit(method, datamodule=data)
+    assert method.trainer.global_step == 8
+    assert set(multiprocessing.active_children()) == before
