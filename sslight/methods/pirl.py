@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from sslight.errors import RefusedRunError
+from sslight.bookkeeping import check_memory
 from sslight.module import SSLModule
 from sslight.modules.instance_nce import InstanceNCE
 from sslight.modules.memory_bank import MemoryBank
@@ -88,18 +88,9 @@ class PIRL(SSLModule):
 
     def on_data(self, num_images: int | None, num_classes: int | None) -> None:
         """Build the memory for the data's images, where the constructor was not told."""
-        if self.nce is None and num_images is None:
-            raise RefusedRunError(
-                "pirl: the number of training images is unknown, and the memory has a row for each."
-                " Use an SSLDataModule, or set method.num_images."
-            )
+        check_memory("pirl", None if self.nce is None else len(self.nce.memory), num_images)
         if self.nce is None and num_images is not None:
             self._build_memory(num_images)
-        elif self.nce is not None and num_images not in (None, len(self.nce.memory)):
-            raise RefusedRunError(
-                f"pirl: the memory has {len(self.nce.memory)} rows, but the training data has "
-                f"{num_images} images. Leave num_images out, or make it {num_images}."
-            )
 
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute NCE of whole views and patches, then move the rows of the batch."""
