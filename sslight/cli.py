@@ -1,4 +1,4 @@
-"""The ``sslight`` command: words in, a call of ``sslight.run`` out.
+"""The ``sslight`` command: words in, a call of ``sslight.commands`` out.
 
 Exit codes: 0; 1 a run failed; 2 the config or the command is wrong; 128 + n a signal n ended it.
 """
@@ -6,11 +6,15 @@ Exit codes: 0; 1 a run failed; 2 the config or the command is wrong; 128 + n a s
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
+
+from sslight.commands import COMMANDS
+from sslight.commands._common import UsageError
 
 _EXAMPLES = """examples:
   sslight fit --config quickstart
@@ -20,10 +24,6 @@ _EXAMPLES = """examples:
   sslight check --config my.yaml
   sslight list methods
 """
-
-
-class UsageError(Exception):
-    """The command line makes no sense; the text says what to write."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -69,98 +69,29 @@ def _is_usage(error: Exception) -> bool:
     return isinstance(error, UsageError | UnknownNameError | RefusedRunError)
 
 
-# -------------------------------------------------------------------- commands
-
-
-def _fit(args: argparse.Namespace) -> None:
-    composed = _config(args)
-    from sslight import run
-
-    run.fit(composed, trust=args.trust, accept=args.accept)
-
-
-def _extract(args: argparse.Namespace) -> None:
-    composed = _config(args)
-    from sslight import run
-
-    _show(run.extract(composed, weights=args.weights, trust=args.trust))
-
-
-def _eval(args: argparse.Namespace) -> None:
-    store = _is_store(args)
-    composed = None if store else _config(args)
-    from sslight import run
-
-    _show(run.evaluate(composed or args.config, protocols=args.words, trust=args.trust))
-
-
-def _is_store(args: argparse.Namespace) -> bool:
-    """Whether ``--config`` names a feature store, which has no config to change."""
-    if not os.path.isfile(os.path.join(args.config, "manifest.json")):
-        return False
-    if args.overrides:
-        raise UsageError(
-            f"sslight eval: {args.config} is a feature store and has no config, so "
-            f"{args.overrides[0]} changes nothing. Give --config the run's folder, or leave it out."
-        )
-    return True
-
-
-def _check(args: argparse.Namespace) -> None:
-    from sslight import config
-
-    composed = _config(args)
-    config.checked(composed, "fit", trust=args.trust)
-    from sslight import run
-
-    _show(run.plan(composed, trust=args.trust))
-
-
-def _list(args: argparse.Namespace) -> None:
-    from sslight.registry.listing import listing
-
-    print(listing(args.family, markdown=args.markdown))
-
-
-def _config(args: argparse.Namespace) -> Any:
-    from sslight import config
-
-    return config.load(args.config, args.overrides)
-
-
-def _show(result: object) -> None:
-    if result is not None:
-        print(result)
-
-
 # -------------------------------------------------------------------- words
-
-_COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
-    "fit": (_fit, "train a backbone without labels, or go on with a run that was stopped"),
-    "extract": (_extract, "write the features of every image"),
-    "eval": (_eval, "measure features: sslight eval knn --config ..."),
-    "check": (_check, "print a config's problems, or what a run would do"),
-    "list": (_list, "list methods, backbones, sources, configs, ..."),
-}
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
-    parser = _parser()
-    command = next((word for word in words if not word.startswith("-")), None)
-    if command is not None and command not in _COMMANDS:
-        raise UsageError(f"sslight: no command {command!r}.{_nearest(command, _COMMANDS)}")
-    args, rest = parser.parse_known_args(words)
-    if command is None:
+    name = next((word for word in words if not word.startswith("-")), None)
+    if name is not None and name not in COMMANDS:
+        raise UsageError(f"sslight: no command {name!r}.{_nearest(name, COMMANDS)}")
+    parser, commands = _parsers()
+    if name is None:
+        parser.parse_known_args(words)
         parser.print_help()
         raise UsageError("\nsslight: write a command, for example: sslight fit --config quickstart")
-    if command == "list":
-        _refuse(rest, command, ["--markdown"])
-    else:
-        _sort_words(args, rest, command)
+    command = importlib.import_module(f"sslight.commands.{name}")
+    command.arguments(commands[name])
+    commands[name].add_argument("--debug", action="store_true", help="show tracebacks")
+    args, rest = parser.parse_known_args(words)
+    args.run = command.run
+    _sort_words(args, rest, commands[name], takes_words=getattr(command, "TAKES_WORDS", False))
     return args
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser, and an empty one for each command."""
     parser = _Parser(
         prog="sslight",
         description="Self-supervised image pretraining: images in, a backbone and features out.",
@@ -169,12 +100,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, (run, text) in _COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        command.set_defaults(run=run)
-        _ARGUMENTS.get(name, _add_config)(command)
-        command.add_argument("--debug", action="store_true", help="show tracebacks")
-    return parser
+    return parser, {
+        name: commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        for name, text in COMMANDS.items()
+    }
 
 
 class _Version(argparse.Action):
@@ -186,77 +115,26 @@ class _Version(argparse.Action):
         raise SystemExit(0)
 
 
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--config",
-        required=True,
-        metavar="FILE",
-        help="a YAML file, a run's folder, or the name of a shipped config (sslight list configs)",
-    )
-    parser.add_argument(
-        "--trust",
-        action="append",
-        default=[],
-        metavar="PACKAGE",
-        help="let the config name classes of this package as package.module:Class",
-    )
-    parser.add_argument(
-        "words",
-        nargs="*",
-        metavar="KEY=VALUE",
-        help="change the config: optim.lr=0.1, callbacks.knn=null",
-    )
-
-
-def _add_fit(parser: argparse.ArgumentParser) -> None:
-    _add_config(parser)
-    parser.add_argument(
-        "--accept",
-        action="append",
-        default=[],
-        metavar="KEY",
-        help="go on with a run although this key has changed",
-    )
-
-
-def _add_extract(parser: argparse.ArgumentParser) -> None:
-    _add_config(parser)
-    parser.add_argument(
-        "--weights",
-        choices=["main", "ema", "student"],
-        default="main",
-        help="main: what the method evaluates; ema: the averaged copy; student: what it trains",
-    )
-
-
-def _add_list(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("family", nargs="?", help="methods, backbones, sources, views, configs ...")
-    parser.add_argument("--markdown", action="store_true", help="print tables")
-
-
-_ARGUMENTS = {"fit": _add_fit, "extract": _add_extract, "list": _add_list}
-
-
-def _sort_words(args: argparse.Namespace, rest: list[str], command: str) -> None:
-    """Tell overrides from protocols, also where options stand between them."""
-    options = ["--config", "--trust", "--debug", "--help"]
-    options += {"fit": ["--accept"], "extract": ["--weights"]}.get(command, [])
-    _refuse([word for word in rest if word.startswith("-")], command, options)
-    words = [*args.words, *rest]
+def _sort_words(
+    args: argparse.Namespace, rest: list[str], parser: argparse.ArgumentParser, takes_words: bool
+) -> None:
+    """Tell overrides from other words, also where options stand between them."""
+    unknown = [word for word in rest if word.startswith("-")]
+    if not hasattr(args, "words"):
+        unknown = rest
+    if unknown:
+        word = unknown[0].partition("=")[0]
+        known = [o for o in parser._option_string_actions if o.startswith("--")]
+        raise UsageError(f"{parser.prog}: unknown option {word!r}.{_nearest(word, known)}")
+    words = [*getattr(args, "words", []), *rest]
     args.overrides = [word for word in words if "=" in word]
     args.words = [word for word in words if "=" not in word]
-    if args.words and command != "eval":
+    if args.words and not takes_words:
         word = args.words[0]
-        advice = f"To set a key write {word}=VALUE"
         raise UsageError(
-            f"sslight {command}: what is {word!r}? {advice}; the file goes to --config."
+            f"{parser.prog}: what is {word!r}? To set a key write {word}=VALUE; the file goes to "
+            "--config."
         )
-
-
-def _refuse(rest: list[str], command: str, options: list[str]) -> None:
-    if rest:
-        word = rest[0].partition("=")[0]
-        raise UsageError(f"sslight {command}: unknown option {word!r}.{_nearest(word, options)}")
 
 
 def _nearest(word: str, known: Any) -> str:

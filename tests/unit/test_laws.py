@@ -23,7 +23,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 HALVES = ("losses", "modules", "schedules", "augment", "distributed")
 HALVES_MAY = {*(f"sslight.{half}" for half in HALVES), "sslight.types"}
 #: Who turns configs into objects.
-BUILDERS = {"cli", "config", "run", "registry"}
+BUILDERS = {"cli", "commands", "config", "run", "registry"}
 #: Packages that sslight runs without.
 OPTIONAL = ("timm", "sklearn", "datasets", "lightly", "pandas", "pyarrow", "faiss")
 #: Tests whose subject is not one source file.
