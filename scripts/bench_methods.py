@@ -34,6 +34,14 @@ TABLE = re.compile(r"<!-- matrix: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 #: kNN points above the untrained backbone that a method must reach; else the linear probe's.
 CLEAR = 0.15
 
+#: Methods that start from trained weights, and the key that names them: here SimCLR's run.
+STARTS_FROM = {"clusterfit": "init", "distill": "method.teacher"}
+
+#: Why a method that is not clear cannot be, where that is known.
+REASONS = {
+    ("rotnet", "shapes"): "the shapes are drawn at random angles, so there is no upright to learn",
+}
+
 Row = dict[str, Any]
 
 
@@ -81,13 +89,13 @@ def measure(method: str, args: argparse.Namespace) -> Row:
     """Return the row of a method, measured now unless it is there for this very config."""
     data = args.data.name if args.data else "shapes"
     overrides = _overrides(args.data)
-    composed = config.compose(f"{method}/shapes", overrides)
-    key = hashlib.sha256(composed.text.encode()).hexdigest()[:12]
+    composed, key = composed_and_key(method, overrides)
     for row in rows():
         if (row["method"], row["data"], row["key"]) == (method, data, key) and not args.again:
             return row
     run = args.out / data / f"{method}-{key}"
-    sslight("fit", method, run, *overrides)
+    start = [f"{STARTS_FROM[method]}={trained_simclr(args)}"] if method in STARTS_FROM else []
+    sslight("fit", method, run, *overrides, *start)
     trained = evaluated(method, run, *overrides)
     row = {
         "method": method,
@@ -103,6 +111,22 @@ def measure(method: str, args: argparse.Namespace) -> Row:
     with RESULTS.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
     return row
+
+
+def composed_and_key(method: str, overrides: list[str]) -> tuple[Any, str]:
+    """The method's quick config, and a hash of it."""
+    composed = config.compose(f"{method}/shapes", overrides)
+    return composed, hashlib.sha256(composed.text.encode()).hexdigest()[:12]
+
+
+def trained_simclr(args: argparse.Namespace) -> Path:
+    """The folder of SimCLR's run on this data, trained now if it is not there."""
+    overrides = _overrides(args.data)
+    data = args.data.name if args.data else "shapes"
+    run: Path = args.out / data / f"simclr-{composed_and_key('simclr', overrides)[1]}"
+    if not (run / "backbone.safetensors").is_file():
+        sslight("fit", "simclr", run, *overrides)
+    return run.resolve()
 
 
 def _overrides(folder: Path | None) -> list[str]:
@@ -201,12 +225,17 @@ def _cells(data: str) -> Iterator[str]:
             for figure in ("knn", "linear")
             for kind in ("", "untrained_", "pixels_")
         ]
-        told = "" if learned(row) else "**not clear**; "
+        told = "" if learned(row) else f"**not clear**{_reason(row)}; "
         yield (
             f"| `{row['method']}` | {_paper(row['method'])} | {' | '.join(figures)} "
             f"| {row['rank']:.0f} | {row['images_per_second']} | {row['steps']} "
             f"| {told}seed {row['seed']}, {row['date']}, {row['commit']} |"
         )
+
+
+def _reason(row: Row) -> str:
+    reason = REASONS.get((row["method"], row["data"]))
+    return f" ({reason})" if reason else ""
 
 
 def _paper(method: str) -> str:

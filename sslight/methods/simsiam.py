@@ -36,8 +36,8 @@ class SimSiam(SSLModule):
 
     Note:
         The paper keeps the predictor's learning rate constant, which is worth 0.4 % on ImageNet
-        (table 1). A recipe has one schedule for all parameters, and its rules scale it, so here the
-        predictor's rate decays along with the others.
+        (table 1): ``optim: {groups: [{pattern: ^predictor, constant_lr: true}]}``, as the shipped
+        configs have it.
 
         Views of one size share a pass, so batch norms see both; the authors' code runs each view by
         itself. With local crops, the targets are the projections of the global views.

@@ -15,6 +15,7 @@ from sslight.schedules import Clock, Schedule
 #: What a group has where ``param_groups`` of a method did not say.
 _DEFAULTS: dict[str, Any] = {
     "lr_scale": 1.0,
+    "constant_lr": False,
     "wd_scale": 1.0,
     "fixed_decay": None,
     "freeze_steps": 0,
@@ -43,10 +44,15 @@ def build_optimizer(
     # Fused optimizers offer to unscale gradients themselves, for which Lightning then refuses
     # gradient clipping, in bf16 too. Without the offer both work.
     optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
-    peak = math.nan if isinstance(recipe.lr, Schedule) else recipe.lr * recipe.lr_factor(batch_size)
+    peak = _peak(recipe, batch_size)
     for group in optimizer.param_groups:
         group["lr"] = peak * group["lr_scale"]
     return optimizer
+
+
+def _peak(recipe: Recipe, batch_size: int) -> float:
+    """The highest learning rate; NaN for a schedule, which alone knows."""
+    return math.nan if isinstance(recipe.lr, Schedule) else recipe.lr * recipe.lr_factor(batch_size)
 
 
 def _kernel(
@@ -63,10 +69,10 @@ def _kernel(
 
 def apply_schedules(optimizer: Optimizer, recipe: Recipe, clock: Clock, *, batch_size: int) -> None:
     """Set each group's learning rate and weight decay for the step at which ``clock`` stands."""
-    lr = recipe.scaled_lr(batch_size)(clock)
+    lr, peak = recipe.scaled_lr(batch_size)(clock), _peak(recipe, batch_size)
     decay = recipe.decay_schedule()(clock)
     for group in optimizer.param_groups:
-        group["lr"] = lr * group["lr_scale"]
+        group["lr"] = (peak if group["constant_lr"] else lr) * group["lr_scale"]
         if "weight_decay" in optimizer.defaults:
             fixed = group["fixed_decay"]
             group["weight_decay"] = decay * group["wd_scale"] if fixed is None else fixed

@@ -28,6 +28,7 @@ class _Settings:
     """What the parameters of one group have in common."""
 
     lr_scale: float
+    constant_lr: bool
     wd_scale: float
     fixed_decay: float | None
     freeze_steps: int
@@ -38,7 +39,7 @@ def parameter_groups(module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Groups of the trainable parameters, ready for ``build_optimizer``.
 
     Each group holds ``params`` and, for schedules, logs and checkpoints, ``name``, ``names`` (of
-    its parameters), ``lr_scale``, ``wd_scale`` (0 where there is no decay), ``fixed_decay`` (a
+    its parameters), ``lr_scale``, ``constant_lr``, ``wd_scale`` (0 where there is no decay), ``fixed_decay`` (a
     rule's own, or None), ``freeze_steps`` and ``freeze_epochs``. Biases, norms and other tensors of
     at most one dimension are not decayed unless the recipe says so. Parameters that require no
     gradient are left out; shared ones appear once.
@@ -74,6 +75,7 @@ def _settings(rule: ParamRule | None, lr_scale: float, *, decayed: bool) -> _Set
     rule = rule or ParamRule("")
     return _Settings(
         lr_scale=lr_scale * rule.lr_scale,
+        constant_lr=rule.constant_lr,
         wd_scale=1.0 if decayed or rule.weight_decay is not None else 0.0,
         fixed_decay=rule.weight_decay,
         freeze_steps=rule.freeze_steps,

@@ -28,6 +28,8 @@ class ParamRule:
     Attributes:
         pattern: Regular expression, searched anywhere in the parameter's full name.
         lr_scale: Factor on the learning rate.
+        constant_lr: Stay at the peak of the learning rate from the first step to the last, without
+            warmup and schedule (SimSiam's predictor).
         weight_decay: Fixed weight decay instead of the recipe's; None keeps the recipe's (and its
             exemptions).
         freeze_steps: No gradient, so no movement, momentum or decay, for the first n steps.
@@ -36,6 +38,7 @@ class ParamRule:
 
     pattern: str
     lr_scale: float = 1.0
+    constant_lr: bool = False
     weight_decay: float | None = None
     freeze_steps: int = 0
     freeze_epochs: float = 0.0
@@ -163,6 +166,8 @@ class Recipe:
                 f"end_lr must stay 0, got {self.warmup_epochs}, {self.warmup_lr}, {self.end_lr}. "
                 "Write lr: {name: warmup, epochs: 10, schedule: {...}} for a warmup before it."
             )
+        elif any(rule.constant_lr for rule in self.groups or ()):
+            raise ValueError("optim.groups: constant_lr needs a plain number as lr, for its peak.")
         elif self.head_lr is not None:
             raise ValueError(
                 "optim.head_lr needs a plain number as lr. With a schedule, give the head a rule: "

@@ -59,6 +59,17 @@ def test_schedules_reach_every_group_times_its_scale():
     assert found["^2"] == pytest.approx((0.5 * lr, 0.7))
 
 
+def test_a_constant_rate_stays_at_the_scaled_peak_from_warmup_to_end():
+    rules = (ParamRule("^2", lr_scale=0.5, constant_lr=True),)
+    recipe = Recipe(lr=0.4, scale_lr="linear", warmup_epochs=1, groups=rules)
+    optimizer = built(recipe, network(), batch_size=512)
+    for step in (0, 3, 9):
+        apply_schedules(optimizer, recipe, Clock(step, 10, 5), batch_size=512)
+        found = {group["name"]: group["lr"] for group in optimizer.param_groups}
+        assert found["^2/decay"] == pytest.approx(0.5 * 0.8)
+        assert found["decay"] != pytest.approx(0.8)
+
+
 def test_the_lr_before_the_first_schedule_is_the_peak_or_nan():
     assert built(Recipe(lr=0.1, scale_lr="linear"), network(), 512).param_groups[0]["lr"] == 0.2
     assert math.isnan(built(Recipe(lr=S.Cosine(0.1)), network()).param_groups[0]["lr"])

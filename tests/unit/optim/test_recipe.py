@@ -102,6 +102,10 @@ def test_every_kind_of_optimizer_can_be_named(name):
         ({"schedule": S.Cosine(1.0), "end_lr": 0.1}, "end_lr has no use"),
         ({"lr": S.Cosine(1.0), "warmup_epochs": 10}, r"lr: \{name: warmup, epochs: 10"),
         ({"lr": S.Cosine(1.0), "head_lr": 1.0}, "head_lr needs a plain number"),
+        (
+            {"lr": S.Cosine(1.0), "groups": [ParamRule("x", constant_lr=True)]},
+            "constant_lr needs a plain number",
+        ),
         ({"lr": 0.0, "head_lr": 1.0}, "freeze the backbone"),
         ({"scale_lr": "square"}, "'square' is not linear, sqrt or null"),
         ({"base_batch_size": 0}, "at least 1, got 0"),
