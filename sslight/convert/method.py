@@ -229,8 +229,8 @@ def _frozen(tree: VisslTree) -> dict[str, Any]:
         names = ", ".join(str(name) for name, *_ in layers)
         tree.tell(
             f"{key}.LINEAR_EVAL_FEAT_POOL_OPS_MAP",
-            f"several layers at once ({names}): `extract.layers` stores them, `sslight eval linear` "
-            "evaluates each.",
+            f"several layers at once ({names}): `extract.layers` stores them, and "
+            "`sslight eval linear` evaluates each.",
         )
     return {"frozen": True} if on and frozen else {}
 
