@@ -70,7 +70,7 @@ GONE: dict[str, str | None] = {
     "MODEL.SHARDED_DDP_SETUP": None,
     "MODEL.FEATURE_EVAL_SETTINGS": _EVAL,
     "MODEL.FEATURE_EVAL_SETTINGS.SHOULD_FLATTEN_FEATS": None,
-    "MODEL.TRUNK": "belongs to another trunk than the one that is named.",
+    "MODEL.TRUNK": "parameters of a trunk that were not carried over; set them in `backbone`.",
     "MODEL.EMA_MODEL": "callbacks.ema_weights: {decay: 0.9999}.",
     "LOSS": "belongs to another loss, or to a variant of it that the method here does not have.",
     "OPTIMIZER.larc_config": None,
