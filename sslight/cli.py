@@ -81,7 +81,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
         parser.parse_known_args(words)
         parser.print_help()
         raise UsageError("\nsslight: write a command, for example: sslight fit --config quickstart")
-    command = importlib.import_module(f"sslight.commands.{name}")
+    command = importlib.import_module(f"sslight.commands.{name.replace('-', '_')}")
     command.arguments(commands[name])
     commands[name].add_argument("--debug", action="store_true", help="show tracebacks")
     args, rest = parser.parse_known_args(words)

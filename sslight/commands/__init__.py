@@ -1,8 +1,11 @@
 """The commands of ``sslight``, one file each, imported when typed.
 
+The file of ``convert-config`` is ``convert_config.py``.
+
 A file has ``arguments(parser)``, which adds the command's options, and ``run(args)``, which calls
-the package. ``TAKES_WORDS = True`` says that words without ``=`` mean something to it: ``args.words``
-holds them. ``run`` may raise any error; ``cli`` turns it into a sentence and an exit code.
+the package. ``TAKES_WORDS = True`` says that words without ``=`` mean something to it:
+``args.words`` holds them. ``run`` may raise any error; ``cli`` turns it into a sentence and an exit
+code.
 """
 
 #: Every command and its line in ``sslight --help``, in the order in which that shows them.
@@ -11,5 +14,6 @@ COMMANDS: dict[str, str] = {
     "extract": "write the features of every image",
     "eval": "measure features: sslight eval knn --config ...",
     "check": "print a config's problems, or what a run would do",
+    "convert-config": "turn a config of VISSL's into one of sslight's",
     "list": "list methods, backbones, sources, configs, ...",
 }

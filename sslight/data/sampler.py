@@ -91,9 +91,13 @@ def check_batch_size(num_images: int, batch_size: int, world_size: int, accumula
             f"devices x {accumulate} accumulated micro-batches cannot share evenly. Use {near}."
         )
     if num_images < batch_size:
+        most = num_images // parts * parts
+        advice = f"Lower data.batch_size to at most {most}"
+        if not most:
+            advice = f"They are too few for {parts} devices x micro-batches: use fewer of those"
         raise RefusedRunError(
             f"The train split has {num_images} images, fewer than one batch of {batch_size}. "
-            f"Lower data.batch_size to at most {num_images // parts * parts}."
+            f"{advice}."
         )
 
 

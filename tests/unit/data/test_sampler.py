@@ -47,6 +47,8 @@ def test_a_batch_that_does_not_divide_names_the_two_nearest() -> None:
 def test_too_few_images_say_so() -> None:
     with pytest.raises(ValueError, match=r"10 images, fewer than one batch of 16.*at most 10"):
         EpochBatches(10, 16, seed=0)
+    with pytest.raises(ValueError, match="too few for 8 devices"):
+        EpochBatches(4, 16, seed=0, world_size=8)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
