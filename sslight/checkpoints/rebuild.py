@@ -1,0 +1,121 @@
+"""Which network a file's tensors belong to, told by their names and shapes alone."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from sslight.backbones import BACKBONES, builder
+from sslight.backbones.spec import BackboneSpec
+from sslight.checkpoints.layouts._names import Shapes
+
+#: Heads are not in the shapes: those of the published widths.
+_HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1536: 24}
+_LAYER_SCALE = 1e-5  # any value: the file's replaces it
+
+# torchvision's families, by a name that only they have.
+_FAMILIES = {
+    "trunk_output.block1.block1-0.f.a.0.weight": "regnet_",
+    "features.denseblock1.denselayer1.conv1.weight": "densenet",
+    "features.0.0.weight": ("convnext_", "efficientnet_", "mobilenet_", "swin_"),
+}
+
+
+def network_of(shapes: Shapes) -> tuple[BackboneSpec, str] | None:
+    """The backbone that has tensors of these names and shapes, and what had to be assumed.
+
+    Args:
+        shapes: By the names that sslight's backbones have; those of heads may be among them.
+
+    Returns:
+        None where the network is not one that sslight builds by name.
+    """
+    if "layer1.0.conv1.weight" in shapes and len(shapes.get("conv1.weight", ())) == 4:
+        return _resnet(shapes)
+    if "patch_embed.proj.weight" in shapes and "blocks.0.attn.qkv.bias" in shapes:
+        return _vit(shapes)
+    return _torchvision(shapes)
+
+
+def _resnet(shapes: Shapes) -> tuple[BackboneSpec, str] | None:
+    from sslight.backbones.resnet import ARCHITECTURES, Bottleneck
+
+    width, in_channels, kernel, _ = shapes["conv1.weight"]
+    bottleneck = "layer1.0.conv3.weight" in shapes
+    depths = [_count(shapes, rf"layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4)]
+    inner, per_group = shapes["layer1.0.conv2.weight"][:2]
+    groups = inner // per_group
+    group_width = inner * 64 // (width * groups)
+    names = [
+        (name, (g, w) == (groups, group_width))
+        for name, (block, layers, g, w) in ARCHITECTURES.items()
+        if layers == depths and (block is Bottleneck) == bottleneck
+    ]
+    if not names or kernel not in (3, 7):
+        return None
+    name, exact = max(names, key=lambda entry: entry[1])
+    given: dict[str, Any] = {"stem": "small"} if kernel == 3 else {}
+    given |= {"width": width} if width != 64 else {}
+    given |= {"in_channels": in_channels} if in_channels != 3 else {}
+    if not exact:
+        given["extra"] = {"groups": groups, "width_per_group": group_width}
+    assumed = "a 3x3 first convolution of stride 1 without max-pooling" if kernel == 3 else ""
+    return BackboneSpec(name, given), assumed
+
+
+def _vit(shapes: Shapes) -> tuple[BackboneSpec, str] | None:
+    from sslight.backbones.vit import SHAPES
+
+    width, in_channels, patch, _ = shapes["patch_embed.proj.weight"]
+    depth = _count(shapes, r"blocks\.(\d+)\.")
+    heads = _HEADS.get(width, width // 64)
+    gated = shapes["blocks.0.mlp.fc1.weight"][0] != shapes["blocks.0.mlp.fc2.weight"][1]
+    kinds = [n for n, s in SHAPES.items() if (s.mlp == "swiglu") == gated]
+    if not kinds or not heads or "pos_embed" not in shapes or "norm.weight" not in shapes:
+        return None
+    same = [
+        n
+        for n in kinds
+        if (SHAPES[n].width, SHAPES[n].depth, SHAPES[n].heads) == (width, depth, heads)
+    ]
+    name = next((n for n in same if SHAPES[n].patch_size == patch), (same or kinds)[0])
+    found = {"patch_size": patch, "width": width, "depth": depth, "heads": heads}
+    given: dict[str, Any] = {k: v for k, v in found.items() if getattr(SHAPES[name], k) != v}
+    class_token, registers = "cls_token" in shapes, shapes.get("reg_token", (1, 0))[1]
+    options = {
+        "image_size": patch * math.isqrt(shapes["pos_embed"][1]),
+        "in_channels": in_channels,
+        "registers": registers,
+        "class_token": class_token,
+        "pooling": "cls" if class_token else "avg",
+        "layer_scale": _LAYER_SCALE if "blocks.0.ls1.gamma" in shapes else None,
+    }
+    usual = {"image_size": 224, "in_channels": 3, "registers": 0, "class_token": True}
+    usual |= {"pooling": "cls", "layer_scale": None}
+    given |= {k: v for k, v in options.items() if usual[k] != v}
+    return BackboneSpec(name, given), f"{heads} attention heads"
+
+
+def _torchvision(shapes: Shapes) -> tuple[BackboneSpec, str] | None:
+    for mark, family in _FAMILIES.items():
+        if mark in shapes:
+            for name in (n for n in BACKBONES if n.startswith(family)):
+                if _fits(name, shapes):
+                    return BackboneSpec(name), ""
+    return None
+
+
+def _fits(name: str, shapes: Shapes) -> bool:
+    with torch.device("meta"):
+        own = builder(name)().state_dict()
+    wanted = {n: tuple(t.shape) for n, t in own.items() if not n.endswith("num_batches_tracked")}
+    return all(shapes.get(n) == shape for n, shape in wanted.items())
+
+
+def _count(shapes: Shapes, pattern: str) -> int:
+    found: Iterator[int] = (int(m[1]) for name in shapes if (m := re.match(pattern, name)))
+    return max(found, default=-1) + 1
