@@ -28,9 +28,8 @@ def adapted(backbone: nn.Module, state: State) -> tuple[State, list[str]]:
         said.append(f"{first}: {_channels_said(theirs, ours)}")
     if "pos_embed" in state and "pos_embed" in own and state["pos_embed"].ndim == 3:
         said += _fit_positions(backbone, state)
-    token = "mask_token"  # DINOv2's lacks the dimension of the batch
-    if token in state and token in own and state[token].numel() == own[token].numel():
-        state[token] = state[token].reshape(own[token].shape)
+    if "mask_token" in state and "mask_token" in own and state["mask_token"].ndim == 2:
+        state["mask_token"] = state["mask_token"][None]  # DINOv2's lacks the batch's dimension
     return state, said
 
 

@@ -43,7 +43,7 @@ _PARTS = {"shard_list": "shards", "slice_list": "slices"}  # VISSL's index files
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a ``.safetensors`` or PyTorch file, by their path through its dicts.
 
-    Of a checkpoint of sslight's, the evaluated backbone has its own names.
+    Of a checkpoint of sslight's it is the evaluated backbone, by its own names.
 
     Raises:
         ValueError: The file holds no weights, or more than weights.
@@ -87,8 +87,8 @@ def _why(path: Path, message: str) -> str:
         return f"it is damaged, or no file of PyTorch's ({path.stat().st_size} bytes)."
     return (
         "it holds more than weights and is not loaded, since unpickling can run code. Blocked: "
-        f"{_blocked(path, message)}. If you trust whoever made it, set {TRUST}={path.absolute()} in "
-        "the environment; else ask for a file of its state_dict alone."
+        f"{_blocked(path, message)}. If you trust whoever made it, set "
+        f"{TRUST}={path.absolute()} in the environment; else ask for its state_dict alone."
     )
 
 
@@ -130,9 +130,10 @@ def _flat(content: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def _own(tensors: dict[str, Tensor], told: dict[str, Any]) -> dict[str, Tensor]:
-    """Lift the evaluated backbone of a training checkpoint of ours out of its method."""
+    """The evaluated backbone of a training checkpoint of ours, alone."""
     main = f"state_dict.{told.get('prefixes', {}).get('main', 'backbone.')}"
-    return {name.removeprefix(main): tensor for name, tensor in tensors.items()}
+    inside = {k.removeprefix(main): t for k, t in tensors.items() if k.startswith(main)}
+    return inside or tensors
 
 
 def _described(content: Any) -> str:

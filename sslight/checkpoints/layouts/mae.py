@@ -10,7 +10,7 @@ _MARK = "decoder_pred.weight"
 
 
 def unwrap(names: Iterable[str]) -> Names:
-    """Everything beside the decoder. (A file of the encoder alone has timm's names.)"""
+    """Everything beside the decoder; a file of the encoder alone has timm's names anyway."""
     listed = list(names)
     holder = next((name.removesuffix(_MARK) for name in listed if name.endswith(_MARK)), None)
     if holder is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sslight.checkpoints.layouts._names import Names, Shapes
 from sslight.checkpoints.layouts.plain import unwrappings
 
@@ -10,21 +12,29 @@ NOTE = (
     "and the shape of every tensor agree. Check the features on images you know"
 )
 _COUNTER = "num_batches_tracked"
+_FEWEST = 8  # with fewer tensors, agreement could be chance
 
 
 def by_order(theirs: Shapes, own: Shapes) -> Names:
     """Pair names one by one, if kind and shape of all tensors agree; else empty.
 
-    Counters of batch norms are left out, and a classifier (two tensors) may follow in the file.
+    A classifier (two tensors) may follow in the file, and batch norms may lack their counters.
     """
-    ours = [name for name in own if not name.endswith(_COUNTER)]
     for names in unwrappings(theirs):
-        listed = [name for name in names if not name.endswith(_COUNTER)]
-        if len(ours) <= len(listed) <= len(ours) + 2 and len(ours) > 8:
-            pairs = list(zip(listed, ours, strict=False))
-            if all(_kind(a, theirs) == _kind(b, own) for a, b in pairs):
-                return dict(pairs)
+        for left_out in ("", _COUNTER):
+            pairs = _pairs(_without(names, left_out), _without(own, left_out))
+            if pairs and all(_kind(a, theirs) == _kind(b, own) for a, b in pairs.items()):
+                return pairs
     return {}
+
+
+def _pairs(theirs: list[str], own: list[str]) -> Names:
+    fits = _FEWEST < len(own) <= len(theirs) <= len(own) + 2
+    return dict(zip(theirs, own, strict=False)) if fits else {}
+
+
+def _without(names: Iterable[str], end: str) -> list[str]:
+    return [name for name in names if not end or not name.endswith(end)]
 
 
 def _kind(name: str, shapes: Shapes) -> tuple[str, tuple[int, ...]]:

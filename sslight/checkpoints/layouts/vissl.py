@@ -1,4 +1,4 @@
-"""VISSL: ``classy_state_dict.base_model.model.{trunk, heads}``, also consolidated RegNets (SEER)."""
+"""VISSL: ``classy_state_dict.base_model.model.trunk``, also consolidated RegNets (SEER)."""
 
 from __future__ import annotations
 
