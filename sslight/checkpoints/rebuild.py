@@ -17,9 +17,27 @@ from sslight.checkpoints.layouts._names import Shapes
 _HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1536: 24}
 _LAYER_SCALE = 1e-5  # any value: the file's replaces it
 
-# torchvision's families, by a name that only they have.
+#: RegNets by the width of their last stage, which no two of them share.
+REGNETS = {
+    400: "regnet_x_400mf",
+    672: "regnet_x_800mf",
+    912: "regnet_x_1_6gf",
+    1008: "regnet_x_3_2gf",
+    1920: "regnet_x_8gf",
+    2048: "regnet_x_16gf",
+    2520: "regnet_x_32gf",
+    440: "regnet_y_400mf",
+    784: "regnet_y_800mf",
+    888: "regnet_y_1_6gf",
+    1512: "regnet_y_3_2gf",
+    2016: "regnet_y_8gf",
+    3024: "regnet_y_16gf",
+    3712: "regnet_y_32gf",
+    7392: "regnet_y_128gf",
+}
+
+# torchvision's other families, by a name that only they have.
 _FAMILIES = {
-    "trunk_output.block1.block1-0.f.a.0.weight": "regnet_",
     "features.denseblock1.denselayer1.conv1.weight": "densenet",
     "features.0.0.weight": ("convnext_", "efficientnet_", "mobilenet_", "swin_"),
 }
@@ -38,6 +56,9 @@ def network_of(shapes: Shapes) -> tuple[BackboneSpec, str] | None:
         return _resnet(shapes)
     if "patch_embed.proj.weight" in shapes and "blocks.0.attn.qkv.bias" in shapes:
         return _vit(shapes)
+    if "trunk_output.block4.block4-0.f.a.0.weight" in shapes:
+        name = REGNETS.get(shapes["trunk_output.block4.block4-0.f.a.0.weight"][0])
+        return (BackboneSpec(name), "") if name else None
     return _torchvision(shapes)
 
 
