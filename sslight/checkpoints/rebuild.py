@@ -37,8 +37,8 @@ REGNETS = {
 }
 
 # torchvision's other families, by a name that only they have.
-_FAMILIES = {
-    "features.denseblock1.denselayer1.conv1.weight": "densenet",
+_FAMILIES: dict[str, tuple[str, ...]] = {
+    "features.denseblock1.denselayer1.conv1.weight": ("densenet",),
     "features.0.0.weight": ("convnext_", "efficientnet_", "mobilenet_", "swin_"),
 }
 
@@ -63,7 +63,9 @@ def network_of(shapes: Shapes) -> tuple[BackboneSpec, str] | None:
 
 
 def _resnet(shapes: Shapes) -> tuple[BackboneSpec, str] | None:
-    from sslight.backbones.resnet import ARCHITECTURES, Bottleneck
+    from torchvision.models.resnet import Bottleneck
+
+    from sslight.backbones.resnet import ARCHITECTURES
 
     width, in_channels, kernel, _ = shapes["conv1.weight"]
     bottleneck = "layer1.0.conv3.weight" in shapes
@@ -91,34 +93,36 @@ def _resnet(shapes: Shapes) -> tuple[BackboneSpec, str] | None:
 def _vit(shapes: Shapes) -> tuple[BackboneSpec, str] | None:
     from sslight.backbones.vit import SHAPES
 
-    width, in_channels, patch, _ = shapes["patch_embed.proj.weight"]
-    depth = _count(shapes, r"blocks\.(\d+)\.")
-    heads = _HEADS.get(width, width // 64)
+    width, _, patch, _ = shapes["patch_embed.proj.weight"]
+    depth, heads = _count(shapes, r"blocks\.(\d+)\."), _HEADS.get(width, width // 64)
     gated = shapes["blocks.0.mlp.fc1.weight"][0] != shapes["blocks.0.mlp.fc2.weight"][1]
-    kinds = [n for n, s in SHAPES.items() if (s.mlp == "swiglu") == gated]
-    if not kinds or not heads or "pos_embed" not in shapes or "norm.weight" not in shapes:
+    if not heads or not {"pos_embed", "norm.weight"} <= shapes.keys():
         return None
-    same = [
-        n
-        for n in kinds
-        if (SHAPES[n].width, SHAPES[n].depth, SHAPES[n].heads) == (width, depth, heads)
-    ]
-    name = next((n for n in same if SHAPES[n].patch_size == patch), (same or kinds)[0])
     found = {"patch_size": patch, "width": width, "depth": depth, "heads": heads}
-    given: dict[str, Any] = {k: v for k, v in found.items() if getattr(SHAPES[name], k) != v}
-    class_token, registers = "cls_token" in shapes, shapes.get("reg_token", (1, 0))[1]
-    options = {
-        "image_size": patch * math.isqrt(shapes["pos_embed"][1]),
-        "in_channels": in_channels,
-        "registers": registers,
-        "class_token": class_token,
-        "pooling": "cls" if class_token else "avg",
-        "layer_scale": _LAYER_SCALE if "blocks.0.ls1.gamma" in shapes else None,
-    }
-    usual = {"image_size": 224, "in_channels": 3, "registers": 0, "class_token": True}
-    usual |= {"pooling": "cls", "layer_scale": None}
-    given |= {k: v for k, v in options.items() if usual[k] != v}
-    return BackboneSpec(name, given), f"{heads} attention heads"
+    kinds = {name: shape for name, shape in SHAPES.items() if (shape.mlp == "swiglu") == gated}
+
+    def agreeing(name: str) -> int:
+        return sum(getattr(kinds[name], key) == value for key, value in found.items())
+
+    name = max(kinds, key=agreeing)
+    given = {k: v for k, v in found.items() if getattr(kinds[name], k) != v}
+    return BackboneSpec(name, {**given, **_vit_options(shapes, patch)}), f"{heads} attention heads"
+
+
+def _vit_options(shapes: Shapes, patch: int) -> dict[str, Any]:
+    """Arguments of a transformer that are not their defaults."""
+    options: dict[str, Any] = {}
+    if (size := patch * math.isqrt(shapes["pos_embed"][1])) != 224:
+        options["image_size"] = size
+    if (channels := shapes["patch_embed.proj.weight"][1]) != 3:
+        options["in_channels"] = channels
+    if "reg_token" in shapes:
+        options["registers"] = shapes["reg_token"][1]
+    if "cls_token" not in shapes:
+        options |= {"class_token": False, "pooling": "avg"}
+    if "blocks.0.ls1.gamma" in shapes:
+        options["layer_scale"] = _LAYER_SCALE
+    return options
 
 
 def _torchvision(shapes: Shapes) -> tuple[BackboneSpec, str] | None:
