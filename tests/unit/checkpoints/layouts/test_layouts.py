@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import foreign
 import pytest
 import torch
@@ -69,6 +71,12 @@ def _flat(content, prefix=""):
             yield from _flat({str(k): v for k, v in value.items()}, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def test_the_docs_list_every_layout():
+    page = (Path(__file__).parents[4] / "docs" / "weights.md").read_text(encoding="utf-8")
+    for layout in (*WRAPPINGS, *SPELLINGS):
+        assert f"| {layout.name} | {layout.told_by} |" in page
 
 
 def test_every_layout_says_what_tells_it_and_stays_silent_on_other_files():
