@@ -7,27 +7,34 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 from torchvision.models import resnet as tv
+from torchvision.models.resnet import Bottleneck
 
 from sslight.backbones.common import finish, load_torchvision_weights
 from sslight.backbones.spec import bind, check_extra
 
-Stem = Literal["imagenet", "small", "stride2"]
+Stem = Literal["imagenet", "small", "stride2", "solo"]
 
-# name: block, blocks per stage, groups, width per group
-_CONFIGS: dict[str, tuple[Any, list[int], int, int]] = {
+#: name: block, blocks per stage, groups, width per group
+ARCHITECTURES: dict[str, tuple[Any, list[int], int, int]] = {
     "resnet10": (tv.BasicBlock, [1, 1, 1, 1], 1, 64),
     "resnet18": (tv.BasicBlock, [2, 2, 2, 2], 1, 64),
     "resnet34": (tv.BasicBlock, [3, 4, 6, 3], 1, 64),
-    "resnet50": (tv.Bottleneck, [3, 4, 6, 3], 1, 64),
-    "resnet101": (tv.Bottleneck, [3, 4, 23, 3], 1, 64),
-    "resnet152": (tv.Bottleneck, [3, 8, 36, 3], 1, 64),
-    "resnext50_32x4d": (tv.Bottleneck, [3, 4, 6, 3], 32, 4),
-    "resnext101_32x8d": (tv.Bottleneck, [3, 4, 23, 3], 32, 8),
-    "resnext101_64x4d": (tv.Bottleneck, [3, 4, 23, 3], 64, 4),
-    "wide_resnet50_2": (tv.Bottleneck, [3, 4, 6, 3], 1, 128),
-    "wide_resnet101_2": (tv.Bottleneck, [3, 4, 23, 3], 1, 128),
+    "resnet50": (Bottleneck, [3, 4, 6, 3], 1, 64),
+    "resnet101": (Bottleneck, [3, 4, 23, 3], 1, 64),
+    "resnet152": (Bottleneck, [3, 8, 36, 3], 1, 64),
+    "resnext50_32x4d": (Bottleneck, [3, 4, 6, 3], 32, 4),
+    "resnext101_32x8d": (Bottleneck, [3, 4, 23, 3], 32, 8),
+    "resnext101_64x4d": (Bottleneck, [3, 4, 23, 3], 64, 4),
+    "wide_resnet50_2": (Bottleneck, [3, 4, 6, 3], 1, 128),
+    "wide_resnet101_2": (Bottleneck, [3, 4, 23, 3], 1, 128),
 }
-_STEMS = {"imagenet": (7, 2, True), "small": (3, 1, False), "stride2": (3, 2, False)}
+# name: kernel, stride, padding, whether max-pooling follows
+_STEMS = {
+    "imagenet": (7, 2, 3, True),
+    "small": (3, 1, 1, False),
+    "stride2": (3, 2, 1, False),
+    "solo": (3, 1, 2, False),
+}
 
 
 class ResNet(tv.ResNet):  # type: ignore[misc]
@@ -51,10 +58,8 @@ class ResNet(tv.ResNet):  # type: ignore[misc]
 
     def set_stem(self, stem: Stem, in_channels: int) -> None:
         """First convolution and pooling: ImageNet's, or 3x3 of stride 1 or 2 without pooling."""
-        kernel, stride, pooled = _STEMS[stem]
-        self.conv1 = nn.Conv2d(
-            in_channels, self._width, kernel, stride, padding=kernel // 2, bias=False
-        )
+        kernel, stride, padding, pooled = _STEMS[stem]
+        self.conv1 = nn.Conv2d(in_channels, self._width, kernel, stride, padding, bias=False)
         nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
         self.bn1 = self._norm_layer(self._width)
         if not pooled:
@@ -82,7 +87,8 @@ def resnet(
     Args:
         arch: Name of the architecture.
         stem: ``imagenet`` (7x7 stride 2, max-pool), ``small`` (3x3 stride 1, no max-pool; for
-            32 px images), ``stride2`` (3x3 stride 2, no max-pool).
+            32 px images), ``stride2`` (3x3 stride 2, no max-pool), ``solo`` (``small`` padded by 2
+            pixels, as solo-learn's; for its weights).
         in_channels: Channels of the images.
         width: Channels of the first stage; 64 is the paper's, less makes a narrow, quick network.
         zero_init_residual: Start every residual branch at zero (Goyal et al., 2017).
@@ -95,7 +101,7 @@ def resnet(
     if width < 1 or in_channels < 1:
         raise ValueError(f"backbone {arch!r}: width={width}, in_channels={in_channels}: both >= 1.")
     check_extra(f"backbone {arch!r}", tv.ResNet.__init__, extra)
-    block, layers, groups, per_group = _CONFIGS[arch]
+    block, layers, groups, per_group = ARCHITECTURES[arch]
     options = {"groups": groups, "width_per_group": per_group, "num_classes": 1, **(extra or {})}
     model = ResNet(block, layers, width=width, zero_init_residual=zero_init_residual, **options)
     model.set_stem(stem, in_channels)
@@ -106,6 +112,6 @@ def resnet(
 
 
 def __getattr__(name: str) -> Callable[..., nn.Module]:
-    if name not in _CONFIGS:
+    if name not in ARCHITECTURES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return bind(resnet, name)

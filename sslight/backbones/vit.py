@@ -23,7 +23,7 @@ class _Shape(NamedTuple):
     mlp: MlpKind = "gelu"
 
 
-_SHAPES = {
+SHAPES = {
     "vit_t_16": _Shape(16, 192, 12, 3),
     "vit_s_16": _Shape(16, 384, 12, 6),
     "vit_s_14": _Shape(14, 384, 12, 6),
@@ -79,7 +79,7 @@ def vit(
         weights: A torchvision weights name; position embeddings are resized to ``image_size``.
         checkpoint_blocks: Recompute the activations of this many blocks (0 = keep all).
     """
-    shape = _SHAPES[arch]
+    shape = SHAPES[arch]
     patch = patch_size or shape.patch_size
     _check_image_size(arch, image_size, patch)
     model = VisionTransformer(
@@ -133,6 +133,6 @@ def _shape(state: Mapping[str, Tensor], name: str) -> torch.Size | None:
 
 
 def __getattr__(name: str) -> Callable[..., nn.Module]:
-    if name not in _SHAPES:
+    if name not in SHAPES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return bind(vit, name)

@@ -83,9 +83,9 @@ class VisionTransformer(nn.Module):
         self.image_size, self.patch_size, self.embed_dim = image_size, patch_size, width
         self.pooling = pooling
         self.n_prefix = int(class_token) + registers
-        self._grid = (image_size // patch_size, image_size // patch_size)
+        self.grid_size = (image_size // patch_size, image_size // patch_size)
         self._prefix_positions = int(class_token and not registers)
-        positions = self._prefix_positions + self._grid[0] * self._grid[1]
+        positions = self._prefix_positions + self.grid_size[0] * self.grid_size[1]
 
         self.cls_token = nn.Parameter(torch.empty(1, 1, width)) if class_token else None
         self.reg_token = nn.Parameter(torch.empty(1, registers, width)) if registers else None
@@ -116,7 +116,7 @@ class VisionTransformer(nn.Module):
 
     def fix_positions(self) -> None:
         """Replace the position embeddings by fixed sines and cosines (0 for the class token)."""
-        fill_with_sincos(self.pos_embed, self._grid)
+        fill_with_sincos(self.pos_embed, self.grid_size)
 
     def grid(self, images: Tensor) -> tuple[int, int]:
         """Rows and columns of patches in images ``[B, C, H, W]``.
@@ -177,7 +177,7 @@ class VisionTransformer(nn.Module):
         """The sequence that enters the first block."""
         first = self._prefix_positions
         grid = self.grid(images)
-        positions = resized_positions(self.pos_embed[:, first:], self._grid, grid)
+        positions = resized_positions(self.pos_embed[:, first:], self.grid_size, grid)
         patches = apply_mask(self.patch_embed(images), mask, self.mask_token)
         patches = keep_patches(patches + positions, keep)
         cls: Tensor | None = self.cls_token

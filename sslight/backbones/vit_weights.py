@@ -36,10 +36,15 @@ def from_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         ValueError: A name is not torchvision's.
     """
-    return {_renamed(k): v for k, v in state.items() if not k.startswith("heads.")}
+    return {timm_name(k): v for k, v in state.items() if not k.startswith("heads.")}
 
 
-def _renamed(name: str) -> str:
+def timm_name(name: str) -> str:
+    """A parameter of torchvision's transformer by the name that timm's and ours have.
+
+    Raises:
+        ValueError: The name is not torchvision's.
+    """
     block = re.fullmatch(r"encoder\.layers\.encoder_layer_(\d+)\.(.+)", name)
     rest, table = (block[2], _INNER) if block else (name, _OUTER)
     for theirs, ours in table.items():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from sslight.checkpoints.init import LoadReport, init_backbone
-from sslight.checkpoints.load import LoadedBackbone, load_backbone
+from sslight.checkpoints.init import init_backbone
+from sslight.checkpoints.load import load_backbone
+from sslight.checkpoints.loaded import LoadedBackbone
 from sslight.checkpoints.record import Record, method_record, weights_digest
+from sslight.checkpoints.report import LoadReport
 from sslight.checkpoints.save import save_backbone
 
 __all__ = [

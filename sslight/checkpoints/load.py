@@ -2,102 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sslight.backbones import BACKBONES, builder
 from sslight.backbones.inputs import see
-from sslight.backbones.layers import LayerReader
 from sslight.backbones.protocol import as_backbone
-from sslight.backbones.spec import BackboneSpec, did_you_mean, spec_of
+from sslight.backbones.spec import BackboneSpec, did_you_mean
+from sslight.checkpoints.download import fetch, is_url
 from sslight.checkpoints.formats import read_pickle, read_state
-from sslight.checkpoints.images import Images, as_pixels
-from sslight.checkpoints.init import init_backbone, load_state
+from sslight.checkpoints.init import init_backbone, load_state, recognised
+from sslight.checkpoints.loaded import LoadedBackbone
 from sslight.checkpoints.record import Record, read_record, view_of
+from sslight.checkpoints.report import LoadReport
 
 Which = Literal["main", "ema", "student"]
 _FILES = {"main": "backbone.safetensors", "ema": "backbone_ema.safetensors"}
-
-
-class LoadedBackbone(nn.Module):
-    """A backbone in eval mode with the view it is to be fed.
-
-    Attributes:
-        backbone: The network itself.
-        view: Spec of the evaluation view.
-        embed_dim: Width of the embeddings.
-        source: Where it came from.
-        meta: What its writer kept (run, step, method, ...).
-    """
-
-    def __init__(
-        self,
-        backbone: nn.Module,
-        view: Any = None,
-        *,
-        source: str = "",
-        meta: Mapping[str, Any] | None = None,
-    ):
-        super().__init__()
-        self.backbone = backbone.eval()
-        self.view = view if view is not None else _default_view(backbone)
-        self.embed_dim = int(backbone.embed_dim)  # type: ignore[arg-type]
-        self.source, self.meta = source, dict(meta or {})
-        self.backbone_spec = spec_of(backbone)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised float images ``[B, C, H, W]`` to embeddings ``[B, D]``."""
-        out: Tensor = self.backbone(images)
-        return out
-
-    def transform(self, images: Images) -> Tensor:
-        """Images as :meth:`embed` takes them to the network's input ``[N, C, H, W]``."""
-        from sslight.augment.views import make_views
-
-        maker = make_views([self.view], seed=0)
-        pixels = as_pixels(images)
-        batch = maker.fetch(pixels, 0, torch.arange(len(pixels)))
-        views: list[Tensor] = maker.apply(_to(batch, self._device()))["views"]
-        return views[0]
-
-    def embed(
-        self,
-        images: Images,
-        *,
-        batch_size: int = 64,
-        layers: Mapping[str, str] | Sequence[str] | None = None,
-    ) -> Any:
-        """Embeddings ``[N, D]`` of images, on the CPU; with ``layers`` a dict of features.
-
-        Args:
-            images: Paths, PIL images, uint8 tensors ``[C, H, W]`` of any sizes (a list or one), or
-                one uint8 tensor ``[N, C, H, W]``.
-            batch_size: Images per forward.
-            layers: As in :func:`sslight.backbones.layers.resolve_layers`.
-        """
-        items = images if isinstance(images, Sequence | Tensor) else [images]
-        if isinstance(images, str) or (isinstance(images, Tensor) and images.ndim == 3):
-            items = [images]
-        reader = LayerReader(self.backbone, layers)
-        self.backbone.eval()
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(items), batch_size):
-                features = reader(self.transform(items[start : start + batch_size]))
-                parts.append({k: v.float().cpu() for k, v in features.items()})
-        if not parts:
-            raise ValueError("embed: no images were given.")
-        # Made outside inference mode, so that a caller may train on them.
-        joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        return joined if layers is not None else joined[reader.layers[0].name]
-
-    def _device(self) -> torch.device:
-        tensors = [*self.backbone.parameters(), *self.backbone.buffers()]
-        return tensors[0].device if tensors else torch.device("cpu")
 
 
 def load_backbone(
@@ -112,46 +35,62 @@ def load_backbone(
     """Load a backbone for use: ``load_backbone("runs/x").embed(paths)``.
 
     Args:
-        source: A run folder, a ``.safetensors`` file of ours, a checkpoint (``.ckpt``) of ours, a
-            backbone's name, or a module.
-        weights: ``main`` is what the method evaluates, ``ema`` the average that ``ema_weights``
-            kept, ``student`` the trained network where that is another one.
-        backbone: The network to fill, where the file cannot name it (a module of your own).
-        view: Spec of the evaluation view; default the file's.
+        source: A run folder; a weight file or its ``https://host/file#sha256=<hex>``, ours or of a
+            project whose layout :mod:`sslight.checkpoints.layouts` knows; a backbone's name; or a
+            module.
+        weights: Of a run: ``main`` is what the method evaluates, ``ema`` the average that
+            ``ema_weights`` kept, ``student`` the trained network where that is another one.
+        backbone: The network to fill, where the file does not tell it (a module of your own).
+        view: Spec of the evaluation view; default the file's, else the network's own.
         init: Weights for a backbone's name: a path, an address with checksum, or ``random``.
         device: Where to put it.
 
+    Returns:
+        The backbone; its ``report`` says what became of every tensor of a file.
+
     Raises:
-        FileNotFoundError: no such run, file or name.
-        ValueError: weights do not fit, or a bare name would have random weights.
+        FileNotFoundError: No such run, file or name.
+        ValueError: Weights do not fit, the file does not tell its network, or a bare name would
+            have random weights.
     """
     if isinstance(source, nn.Module):
-        network, record = as_backbone(source), None
+        network, record, report = as_backbone(source), None, None
     else:
-        network, record = _open(str(source), weights, backbone, init)
+        network, record, report = _open(str(source), weights, backbone, init)
     loaded = LoadedBackbone(
         network,
         view if view is not None else view_of(record.view if record else None),
         source=str(source) if not isinstance(source, nn.Module) else type(source).__name__,
         meta=record.meta if record else None,
+        report=report,
     )
     return loaded.to(device)
 
 
+def newest_checkpoint(run: Path) -> Path:
+    """Return the newest checkpoint of a run's folder."""
+    checkpoints = sorted(run.glob("checkpoints/*.ckpt"), key=lambda p: p.stat().st_mtime_ns)
+    if not checkpoints:
+        raise FileNotFoundError(
+            f"{run} has neither {_FILES['main']} nor checkpoints/*.ckpt: is it a run folder, and "
+            "did the run get as far as its first checkpoint?"
+        )
+    return checkpoints[-1]
+
+
+_Opened = tuple[nn.Module, Record | None, LoadReport | None]
+
+
 def _open(
     source: str, weights: Which, backbone: nn.Module | None, init: str | Path | None
-) -> tuple[nn.Module, Record | None]:
-    path = Path(source).expanduser()
+) -> _Opened:
+    path = fetch(source) if is_url(source) else Path(source).expanduser()
     if path.is_dir():
         path = _in_run(path, weights)
     if path.is_file():
-        return (
-            _from_checkpoint(path, weights, backbone)
-            if path.suffix == ".ckpt"
-            else (_from_safetensors(path, backbone))
-        )
+        return _from_file(path, weights, backbone)
     if source in BACKBONES or source.startswith("timm/"):
-        return _from_name(source, init), None
+        return _from_name(source, init)
     raise FileNotFoundError(
         f"There is no run folder or file {source!r}, nor a backbone of that name."
         f"{did_you_mean(source, BACKBONES)}"
@@ -169,36 +108,24 @@ def _in_run(run: Path, weights: Which) -> Path:
     return newest_checkpoint(run)
 
 
-def newest_checkpoint(run: Path) -> Path:
-    """Return the newest checkpoint of a run's folder."""
-    checkpoints = sorted(run.glob("checkpoints/*.ckpt"), key=lambda p: p.stat().st_mtime_ns)
-    if not checkpoints:
-        raise FileNotFoundError(
-            f"{run} has neither {_FILES['main']} nor checkpoints/*.ckpt: is it a run folder, and "
-            "did the run get as far as its first checkpoint?"
-        )
-    return checkpoints[-1]
-
-
-def _from_safetensors(path: Path, backbone: nn.Module | None) -> tuple[nn.Module, Record | None]:
-    if path.suffix != ".safetensors":
-        raise ValueError(
-            f"{path}: load_backbone reads a run folder, .safetensors and .ckpt files of sslight. "
-            f'For other weights name the backbone: load_backbone("resnet50", init="{path}").'
-        )
-    record = read_record(path)
-    network = (
-        backbone if backbone is not None else _rebuild(record.backbone if record else None, path)
-    )
-    load_state(network, read_state(path), str(path))
-    return see(as_backbone(network), record.sees if record else None), record
+def _from_file(path: Path, weights: Which, backbone: nn.Module | None) -> _Opened:
+    if path.suffix == ".ckpt":
+        content = read_pickle(path)
+        if isinstance(content, dict) and isinstance(content.get("sslight"), dict):
+            return _from_checkpoint(path, content, weights, backbone)
+    record = read_record(path) if path.suffix == ".safetensors" else None
+    if record is None:
+        return _from_foreign(path, backbone)
+    network = backbone if backbone is not None else _rebuild(record.backbone, path)
+    report = load_state(network, read_state(path), str(path))
+    return see(as_backbone(network), record.sees), record, report
 
 
 def _from_checkpoint(
-    path: Path, weights: Which, backbone: nn.Module | None
-) -> tuple[nn.Module, Record]:
-    content = read_pickle(path)
-    told = content.get("sslight") or {}
+    path: Path, content: dict[str, Any], weights: Which, backbone: nn.Module | None
+) -> _Opened:
+    """A training checkpoint of ours."""
+    told = content["sslight"]
     spec = told.get("backbone")
     network = backbone
     if network is None:
@@ -211,10 +138,31 @@ def _from_checkpoint(
     prefix = prefixes[weights]
     state = content["state_dict"]
     inside = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    load_state(network, inside, str(path))
+    report = load_state(network, inside, str(path))
     network = see(as_backbone(network), told.get("sees"))
     meta = {"epoch": content.get("epoch"), "step": content.get("global_step"), "weights": weights}
-    return network, Record(None, int(network.embed_dim), "", told.get("view"), meta)  # type: ignore[arg-type]
+    width = int(network.embed_dim)  # type: ignore[arg-type]
+    return network, Record(None, width, "", told.get("view"), meta), report
+
+
+def _from_foreign(path: Path, backbone: nn.Module | None) -> _Opened:
+    """Weights of another project: the network is the one given, or told by names and shapes."""
+    state, assumed = read_state(path), ""
+    if backbone is None:
+        found = recognised(state)
+        if found is None:
+            raise ValueError(
+                f"{path}: its names and shapes tell no network that sslight builds by name (first: "
+                f"{', '.join(list(state)[:3])}). Name it, "
+                f'load_backbone("timm/tf_efficientnet_lite0", init="{path}"), or give a module of '
+                "your own: load_backbone(path, backbone=...)."
+            )
+        _, spec, assumed = found
+        backbone = builder(spec.name)(**spec.kwargs)
+    report = load_state(backbone, state, str(path))
+    if assumed:
+        report.notes.append(f"not told by the file, so assumed: {assumed}")
+    return as_backbone(backbone), None, report
 
 
 def _rebuild(spec: BackboneSpec | None, path: Path) -> nn.Module:
@@ -227,7 +175,7 @@ def _rebuild(spec: BackboneSpec | None, path: Path) -> nn.Module:
     return network
 
 
-def _from_name(name: str, init: str | Path | None) -> nn.Module:
+def _from_name(name: str, init: str | Path | None) -> _Opened:
     network: nn.Module = builder(name)()
     if init is None and any(True for _ in network.parameters()):
         raise ValueError(
@@ -235,22 +183,4 @@ def _from_name(name: str, init: str | Path | None) -> nn.Module:
             'init="random" if that is what you want; for pretrained ones, '
             f'load_backbone(backbone({name!r}, weights="DEFAULT")).'
         )
-    init_backbone(network, init)
-    return network
-
-
-def _default_view(backbone: nn.Module) -> Any:
-    from sslight.augment.presets import PRESETS
-
-    size = getattr(backbone, "image_size", None)
-    if not isinstance(size, int):
-        size = getattr(getattr(backbone, "patch_embed", None), "img_size", (224,))[0]
-    return PRESETS["eval"](size=size)[0]
-
-
-def _to(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, dict):
-        return {k: _to(v, device) for k, v in value.items()}
-    return [_to(v, device) for v in value] if isinstance(value, list) else value
+    return network, None, init_backbone(network, init)

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from sslight.checkpoints.formats import read_pickle
-from sslight.checkpoints.load import LoadedBackbone, load_backbone, newest_checkpoint
+from sslight.checkpoints.load import load_backbone, newest_checkpoint
+from sslight.checkpoints.loaded import LoadedBackbone
 from sslight.errors import RefusedRunError, refusing
 
 #: Where methods with a linear classifier on the backbone keep it.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sslight import distributed
 from sslight.backbones.layers import LayerReader
 from sslight.backbones.spec import spec_of
-from sslight.checkpoints.load import LoadedBackbone
+from sslight.checkpoints.loaded import LoadedBackbone
 from sslight.checkpoints.record import view_fields, weights_digest
 from sslight.errors import RefusedRunError
 from sslight.features.compute import FeatureBlock, iterate

@@ -162,6 +162,8 @@ def _backbone(
         if init and options.checkpoint is None:
             log.info("init: %s is ignored: %s holds a trained backbone.", init, run_dir)
         loaded = load_backbone(found, weights=options.weights, backbone=network)
+        if loaded.report and loaded.report.layout:
+            log.info("%s", loaded.report)  # weights of another project
         return loaded.backbone, str(found)
     if init:
         report = init_backbone(network, init)
