@@ -46,10 +46,10 @@ def mean_average_precision(scores: Tensor, targets: Tensor) -> float:
 
 
 def average_precision(scores: Tensor, targets: Tensor) -> float:
-    """torchmetrics' average precision of scores ``[N]`` of any scale, targets in {0, 1}.
+    """Torchmetrics' average precision of scores ``[N]`` of any scale, targets in {0, 1}.
 
     torchmetrics takes scores beyond [0, 1] for logits, and its sigmoid would make ties of large
     ones; their ranks have the same order, and ties where scores have them.
     """
-    values, ranks = scores.unique(return_inverse=True)
+    values, ranks = torch.unique(scores, return_inverse=True)
     return float(binary_average_precision(ranks.double() / max(len(values) - 1, 1), targets))

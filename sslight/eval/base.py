@@ -69,6 +69,11 @@ class Subject:
         """Whether there are a network and images, not only stored features."""
         return self._backbone is not None and self._datamodule is not None
 
+    @property
+    def has_views(self) -> bool:
+        """Whether there are a backbone and images that can be augmented as in training."""
+        return self.has_backbone and hasattr(self._datamodule, "augmented")
+
     def images(self, split: str, batch_size: int | None = None) -> Iterator[Any]:
         """Clean-view batches of a split on the device; an error on a bare store."""
         datamodule = self._need(self._datamodule, "images")

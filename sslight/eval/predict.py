@@ -12,6 +12,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from sslight.eval._heads import Heads
 from sslight.eval._images import Columns, ImageTable, check_format, class_name
+from sslight.eval._names import named
 from sslight.eval._probe import Probe, figures, logits
 from sslight.eval._rows import labelled_rows, readable_rows, vectors
 from sslight.eval.base import Result, Subject
@@ -66,8 +67,7 @@ class Predict:
 
         return Result(
             "predict",
-            metrics={f"{row['split']}/{name}": value for row in found
-                     for name, value in row.items() if isinstance(value, float)},
+            metrics=named(found, "split", always=("split",)),
             options={"train": self.train, "splits": splits, "layer": self.layer, "top": self.top,
                      "format": self.format},
             n=sum(row["images"] for row in found),

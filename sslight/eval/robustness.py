@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sslight.errors import RefusedRunError
 from sslight.eval._heads import Heads
+from sslight.eval._names import named
 from sslight.eval._probe import Probe, figures
 from sslight.eval._rows import labelled_rows, vectors
 from sslight.eval.base import Result, Subject
@@ -21,9 +22,9 @@ class Robustness:
     """Accuracy on shifted test sets (ImageNet-A, -R, Sketch, V2, ObjectNet, iWildCam, ...).
 
     The linear classifier of ``linear`` is trained on the train split and measured on the clean test
-    split and on each of the other sets. Sets such as ImageNet-R hold a part of the classes only: with
-    ``mask`` the others cannot be chosen, neither there nor in the clean accuracy that the set is
-    compared with (``clean``, over the clean images of the set's classes). ``gap`` is clean less
+    split and on each of the other sets. Sets such as ImageNet-R hold a part of the classes only:
+    with ``mask`` the others cannot be chosen, neither there nor in the clean accuracy that the set
+    is compared with (``clean``, over the clean images of the set's classes). ``gap`` is clean less
     shifted. Sets may lie in this store as further splits or in another store of the same weights,
     whose classes are then matched by name.
 
@@ -64,15 +65,9 @@ class Robustness:
             features = vectors(subject.features(self.train, layer))
             heads = self.probe.fit(features, targets, known, subject.device).heads
             rows += [self._set(subject, other, name, layer, heads) for name in sets]
-        metrics = {
-            f"{row['layer'] + '/' if len(layers) > 1 else ''}{row['set']}/{name}": value
-            for row in rows
-            for name, value in row.items()
-            if isinstance(value, float)
-        }
         return Result(
             "robustness",
-            metrics=metrics,
+            metrics=named(rows, "layer", "set", always=("set",)),
             options={"sets": sets, "store": self.store, "mask": self.mask, "train": self.train,
                      "test": self.test, "layers": layers},
             n=sum(row["images"] for row in rows) // len(layers),
@@ -98,7 +93,9 @@ class Robustness:
         targets = _as_trained(targets, subject.classes(self.train), other.classes(name), name)
         clean_rows, clean_targets = labelled_rows(subject, self.test, "robustness")
         mask = _present(targets[rows], heads.bias.shape[1]) if self.mask else None
-        if mask is not None and targets.ndim == 1:
+        if mask is not None and targets.ndim == 2:
+            clean_targets = torch.where(mask, clean_targets, -1)
+        elif mask is not None:
             clean_rows = clean_rows[np.isin(clean_targets[clean_rows], mask.nonzero())]
         if not len(clean_rows):
             raise RefusedRunError(f"robustness: no image of {self.test!r} has a class of {name!r}.")
@@ -152,5 +149,5 @@ def _present(targets: Tensor, outputs: int) -> Tensor:
     if targets.ndim == 2:
         return (targets == 1).any(dim=0)
     mask = torch.zeros(outputs, dtype=torch.bool)
-    mask[targets[targets < outputs].unique()] = True
+    mask[torch.unique(targets[targets < outputs])] = True
     return mask
