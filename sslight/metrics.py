@@ -72,7 +72,7 @@ def alpha_req(features: Tensor, *, first: int = 4, last: int = 100) -> Tensor:
     The slope of a line through ``(log j, -log lambda_j)`` for the j-th largest eigenvalue, by least
     squares with weights ``1 / j``, as the authors fit it. Near 1 is best by the paper; larger means
     few directions carry the variance, smaller that many are noise. NaN where fewer than two
-    eigenvalues are left.
+    eigenvalues are left from the first on.
 
     Args:
         features: ``[N, D]``; centred here.
@@ -81,9 +81,9 @@ def alpha_req(features: Tensor, *, first: int = 4, last: int = 100) -> Tensor:
     """
     eigenvalues = singular_values(features, center=True).square()
     last = min(last, int((eigenvalues > 0).sum()))
-    j = torch.arange(first, last + 1, dtype=torch.float64, device=eigenvalues.device)
-    if len(j) < 2:
+    if last <= first:
         return eigenvalues.new_tensor(math.nan)
+    j = torch.arange(first, last + 1, dtype=torch.float64, device=eigenvalues.device)
     x, y, weight = j.log(), -eigenvalues[first - 1 : last].log(), 1 / j
     x = x - (weight * x).sum() / weight.sum()
     return (weight * x * y).sum() / (weight * x.square()).sum()

@@ -54,6 +54,9 @@ def measured(
 ) -> dict[str, Tensor]:
     """Average precision and precision at k of rankings, on the CPU.
 
+    (torchmetrics takes a query at a time, knows no junk, and drops images whose score is not above
+    0, which a cosine often is.)
+
     Junk is taken out before ranks are counted. A query without a right answer gives NaN. With
     ``trapezoid`` (the Oxford benchmarks) the precision of an answer is averaged with the precision
     just before it, and where all answers stand within the first k, precision at k is taken at the
