@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sslight.eval._rows import blocks, need
+from sslight.utils import say_once
 
 Classifier = Literal["svm", "logistic"]
 #: Class to rows and whether each is a positive.
@@ -74,7 +77,7 @@ def trained(
         truth = np.empty(len(rows), np.int64)
         for c, (_, positive) in shots.items():
             truth[positive] = c
-        model = _logistic(cost).fit(prepared.rows(rows), truth)
+        model = _fitted(_logistic(cost), prepared.rows(rows), truth)
         weight[model.classes_] = torch.from_numpy(model.coef_).float()
         bias[model.classes_] = torch.from_numpy(model.intercept_).float()
         return weight, bias
@@ -85,9 +88,24 @@ def trained(
         if id(rows) not in x:
             x = {id(rows): prepared.rows(rows)}
         model = _svm(cost, seed) if classifier == "svm" else _logistic(cost)
-        model.fit(x[id(rows)], np.where(positive, 1, -1))
+        _fitted(model, x[id(rows)], np.where(positive, 1, -1))
         weight[c], bias[c] = torch.from_numpy(model.coef_[0]).float(), float(model.intercept_[0])
     return weight, bias
+
+
+def _fitted(model: Any, x: np.ndarray, y: np.ndarray) -> Any:
+    """Fit a model; one that has not converged takes part as it is, and that is said once."""
+    exceptions = need("sklearn.exceptions", "lowshot")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
+        model.fit(x, y)
+    if np.max(model.n_iter_) >= model.max_iter:
+        say_once(
+            f"lowshot: {type(model).__name__} had not converged after {model.max_iter} iterations "
+            f"at C={model.C:g}; it takes part as it is.",
+            logging.INFO,
+        )
+    return model
 
 
 def _svm(cost: float, seed: int) -> Any:

@@ -11,7 +11,9 @@ def named(
 ) -> dict[str, float]:
     """Flatten a result's rows into metrics: every float, its row's place in front.
 
-    ``{"layer": "res5", "k": 4, "map": 0.5}`` gives ``res5/k4/map`` for the keys layer and k.
+    ``{"layer": "res5", "k": 4, "map": 0.5}`` gives ``res5/k4/map`` for the keys layer and k. A
+    ``mean`` is what its row is about: ``{"figure": "map", "mean": 0.5, "low": 0.4}`` gives ``map``
+    and ``map/low``.
 
     Args:
         rows: The figures, one dict per setting.
@@ -22,5 +24,9 @@ def named(
     metrics: dict[str, float] = {}
     for row in rows:
         at = [f"{k}{row[k]}" if isinstance(row[k], int) else row[k] for k in keys if k in row]
-        metrics |= {"/".join([*at, n]): x for n, x in row.items() if isinstance(x, float)}
+        metrics |= {
+            "/".join([*at, n]).removesuffix("/mean"): x
+            for n, x in row.items()
+            if isinstance(x, float)
+        }
     return metrics

@@ -17,8 +17,6 @@ from sslight.eval._rows import labelled_rows, need, readable_rows, vectors
 from sslight.eval._statistics import mean_interval
 from sslight.eval.base import Result, Subject
 
-_FIGURES = ("nmi", "ari", "accuracy")
-
 
 class Cluster:
     """K-means of unit-length features, several times, against the classes of another split.
@@ -73,10 +71,15 @@ class Cluster:
         counts = self.num_clusters or [int(labels.max()) + 1]
         layers = self.layers or subject.layers
         start = time.perf_counter()
-        found = [self._row(subject, layer, k, labels[rows]) for layer in layers for k in counts]
+        found = [
+            row
+            for layer in layers
+            for k in counts
+            for row in self._rows(subject, layer, k, labels[rows])
+        ]
         return Result(
             "cluster",
-            metrics=named(found, "layer", "k"),
+            metrics=named(found, "layer", "k", "figure", always=("figure",)),
             options={"num_clusters": counts, "draws": self.draws, "iterations": self.iterations,
                      "most": self.most, "train": self.train, "test": self.test,
                      "layers": layers, "seed": self.seed},
@@ -85,7 +88,8 @@ class Cluster:
             rows=found,
         )  # fmt: skip
 
-    def _row(self, subject: Subject, layer: str, k: int, classes: Tensor) -> dict[str, Any]:
+    def _rows(self, subject: Subject, layer: str, k: int, classes: Tensor) -> list[dict[str, Any]]:
+        """One row per figure, over the starts."""
         trained = readable_rows(subject, self.train, "cluster")
         tested, _ = labelled_rows(subject, self.test, "cluster")
         if k > min(len(trained), self.most):
@@ -99,17 +103,21 @@ class Cluster:
                 seed=self.seed + draw, device=subject.device,
             )  # fmt: skip
             draws.append(agreement(clusters_of(other, tested, centroids), classes))
-        row: dict[str, Any] = {"layer": layer, "k": k}
-        for name in _FIGURES:
+        rows = []
+        for name in draws[0]:
             mean, low, high = mean_interval([draw[name] for draw in draws])
-            row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
-        return row
+            rows.append(
+                {"layer": layer, "k": k, "figure": name, "mean": mean, "low": low, "high": high}
+            )
+        return rows
 
 
 def agreement(clusters: Tensor, classes: Tensor) -> dict[str, float]:
     """Compare cluster numbers ``[N]`` with classes ``[N]``: ``nmi``, ``ari``, ``accuracy``."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse invariant checks")  # of torchmetrics' use of torch
+        warnings.filterwarnings(
+            "ignore", "Sparse invariant checks"
+        )  # of torchmetrics' use of torch
         nmi = float(normalized_mutual_info_score(clusters, classes))
         ari = float(adjusted_rand_score(clusters, classes))
     return {"nmi": nmi, "ari": ari, "accuracy": matched_accuracy(clusters, classes)}

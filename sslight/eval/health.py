@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sslight import metrics
+from sslight.backbones.layers import EMBEDDING
 from sslight.distributed import rank, world_size
 from sslight.eval._names import named
 from sslight.eval._ranks import over_ranks
@@ -71,6 +72,7 @@ class Health:
         samples = self._samples(rows)
         tasks = [(layer, sample) for layer in layers for sample in range(len(samples))]
         found = over_ranks(tasks, lambda task: self._measured(subject, task[0], samples[task[1]]))
+        aligned = self._alignment(subject, rows)
         table = []
         for number, layer in enumerate(layers):
             mine = found[number * len(samples) : (number + 1) * len(samples)]
@@ -79,10 +81,12 @@ class Health:
                 mean, low, high = mean_interval([values[name] for values in mine])
                 row[name] = mean
                 row |= {f"{name}_low": low, f"{name}_high": high} if len(samples) > 1 else {}
+            if aligned:  # of the backbone's output, whatever is stored
+                row["alignment"] = f"{aligned['alignment']:.4f}" if layer == EMBEDDING else ""
             table.append(row)
         return Result(
             "health",
-            metrics={**named(table, "layer"), **self._alignment(subject, rows)},
+            metrics={**named(table, "layer"), **aligned},
             options={"split": self.split, "most": self.most, "draws": len(samples),
                      "spectrum": list(self.spectrum), "layers": layers, "seed": self.seed},
             n=len(rows),

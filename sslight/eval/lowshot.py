@@ -92,12 +92,14 @@ class LowShot:
         scaling = self._scaling(subject, pool, layers)
         found = over_ranks(tasks, lambda task: self._figures(subject, pool, scaling, *task))
         table = [
-            self._row(*setting, found[i * self.draws : (i + 1) * self.draws])
+            row
             for i, setting in enumerate(settings)
+            for row in self._rows(*setting, found[i * self.draws : (i + 1) * self.draws])
         ]
         return Result(
             "lowshot",
-            metrics=named(table, "layer", "classifier", "k", always=("classifier", "k")),
+            metrics=named(table, "layer", "classifier", "k", "figure",
+                          always=("classifier", "k", "figure")),
             options={"k": counts, "draws": self.draws, "classifiers": self.classifiers,
                      "cost": self.cost, "negatives": self.negatives, "held_out": self.held_out,
                      "train": self.train, "test": self.test, "layers": layers, "seed": self.seed},
@@ -160,16 +162,19 @@ class LowShot:
         rows, targets = labelled_rows(subject, self.test, "lowshot")
         return _measured(prepared(self.test).scores(rows, *best), targets[rows])
 
-    def _row(
+    def _rows(
         self, layer: str, classifier: str, k: int, found: list[dict[str, float]]
-    ) -> dict[str, Any]:
-        row: dict[str, Any] = {"layer": layer, "classifier": classifier, "k": k}
+    ) -> list[dict[str, Any]]:
+        """One row per figure, over the draws."""
+        rows = []
         for name in found[0]:
             values = [figures[name] for figures in found]
             mean, low, high = mean_interval(values)
-            row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
-            row |= {f"{name}_min": min(values), f"{name}_max": max(values)}
-        return row
+            rows.append({
+                "layer": layer, "classifier": classifier, "k": k, "figure": name, "mean": mean,
+                "low": low, "high": high, "min": min(values), "max": max(values),
+            })  # fmt: skip
+        return rows
 
 
 def _measured(scores: Tensor, targets: Tensor) -> dict[str, float]:

@@ -11,7 +11,7 @@ from torchmetrics.functional.retrieval import retrieval_average_precision, retri
 
 from sslight.eval import _descriptors as d
 from sslight.eval._ranking import measured, micro_precision, query_blocks, ranked
-from sslight.eval._truth import HARD, JUNK, NEGATIVE, POSITIVE, Setting
+from sslight.eval._truth import HARD, JUNK, POSITIVE, Setting
 
 EASY = Setting((POSITIVE,), (JUNK, HARD))
 MEDIUM = Setting((POSITIVE, HARD), (JUNK,))
@@ -79,9 +79,7 @@ def test_same_class_is_torchmetrics():
         torch.testing.assert_close(
             precision.float(), retrieval_average_precision(order, row.long())
         )
-        torch.testing.assert_close(
-            at_five.float(), retrieval_precision(order, row.long(), top_k=5)
-        )
+        torch.testing.assert_close(at_five.float(), retrieval_precision(order, row.long(), top_k=5))
 
 
 def test_micro_precision_is_scikit_learns():
