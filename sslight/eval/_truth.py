@@ -28,6 +28,8 @@ class Setting:
     junk: tuple[int, ...] = (JUNK,)
 
 
+_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
 #: R-Oxford and R-Paris (Radenovic et al., 2018, arXiv:1803.11285, section 3.3).
 _REVISITED = {
     "easy": Setting((POSITIVE,), (JUNK, HARD)),
@@ -93,7 +95,8 @@ def revisited(subject: Subject, path: Path, queries: str, database: str) -> Trut
 
     The file holds what the authors' pickle does, as JSON: ``imlist`` and ``qimlist``, names of the
     images and of the queries, and ``gnd``, for each query the numbers of its ``easy``, ``hard`` and
-    ``junk`` images in ``imlist``. Names are those of the stored images without folder and ending.
+    ``junk`` images in ``imlist``. Names are those of the stored images, with or without their folder
+    and ending.
     Images that the file does not name take no part, nor do unreadable ones.
 
     Raises:
@@ -141,21 +144,23 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _places(subject: Subject, split: str, names: list[str], path: Path) -> np.ndarray:
-    """Rows of a split by the images' names."""
-    stored = [_name(text) for text in subject.split(split).ids]
-    place = {name: row for row, name in enumerate(stored)}
-    if len(place) < len(stored):
-        raise RefusedRunError(f"retrieval: two images of the split {split!r} have the same name.")
-    missing = [name for name in names if _name(name) not in place]
+    """Rows of a split by the images' paths without ending, or by file name where that is unique."""
+    stored = [_bare(text) for text in subject.split(split).ids]
+    by_name: dict[str, list[int]] = {}
+    for row, text in enumerate(stored):
+        by_name.setdefault(PurePosixPath(text).name, []).append(row)
+    place = {name: rows[0] for name, rows in by_name.items() if len(rows) == 1}
+    place |= {text: row for row, text in enumerate(stored)}
+    missing = [name for name in names if _bare(name) not in place]
     if missing:
         raise RefusedRunError(
             f"retrieval: {path} names {len(missing)} images that the split {split!r} does not "
-            f"hold, such as {', '.join(missing[:3])}."
+            f"hold (or holds several of), such as {', '.join(missing[:3])}."
         )
-    return np.array([place[_name(name)] for name in names], dtype=np.int64)
+    return np.array([place[_bare(name)] for name in names], dtype=np.int64)
 
 
-def _name(text: str) -> str:
-    path = PurePosixPath(text.replace("\\", "/"))
-    known = path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-    return path.stem if known else path.name
+def _bare(text: str) -> str:
+    """A path without the ending of an image; other dots belong to the name."""
+    path = PurePosixPath(text)
+    return str(path.with_suffix("")) if path.suffix.lower() in _ENDINGS else str(path)

@@ -55,7 +55,7 @@ def test_a_query_without_answers_is_left_out(tmp_path):
         ([], "imlist"),
         (truth(easy=[9]), "numbers from 0 to 4"),
         ({**truth(), "gnd": []}, "one entry per query"),
-        ({**truth(), "qimlist": ["x"]}, "does not hold, such as x"),
+        ({**truth(), "qimlist": ["x"]}, "does not hold .*such as x"),
     ],
 )
 def test_a_wrong_file_is_refused(tmp_path, content, message):
