@@ -95,8 +95,8 @@ def revisited(subject: Subject, path: Path, queries: str, database: str) -> Trut
 
     The file holds what the authors' pickle does, as JSON: ``imlist`` and ``qimlist``, names of the
     images and of the queries, and ``gnd``, for each query the numbers of its ``easy``, ``hard`` and
-    ``junk`` images in ``imlist``. Names are those of the stored images, with or without their folder
-    and ending.
+    ``junk`` images in ``imlist``. Names are those of the stored images, with or without folder and
+    ending.
     Images that the file does not name take no part, nor do unreadable ones.
 
     Raises:
