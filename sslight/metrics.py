@@ -66,6 +66,43 @@ def rankme(features: Tensor, *, epsilon: float = 1e-7) -> Tensor:
     return (-(share * share.log()).sum()).exp()
 
 
+def alpha_req(features: Tensor, *, first: int = 4, last: int = 100) -> Tensor:
+    """alpha-ReQ (Agrawal et al., 2022): how fast the eigenvalues of the covariance decay.
+
+    The slope of a line through ``(log j, -log lambda_j)`` for the j-th largest eigenvalue, by least
+    squares with weights ``1 / j``, as the authors fit it. Near 1 is best by the paper; larger means
+    few directions carry the variance, smaller that many are noise. NaN where fewer than two
+    eigenvalues are left from the first on.
+
+    Args:
+        features: ``[N, D]``; centred here.
+        first: First j; the leading ones do not follow a power law.
+        last: Last j; at most the number of eigenvalues above rounding.
+    """
+    eigenvalues = singular_values(features, center=True).square()
+    last = min(last, int((eigenvalues > 0).sum()))
+    if last <= first:
+        return eigenvalues.new_tensor(math.nan)
+    j = torch.arange(first, last + 1, dtype=torch.float64, device=eigenvalues.device)
+    x, y, weight = j.log(), -eigenvalues[first - 1 : last].log(), 1 / j
+    x = x - (weight * x).sum() / weight.sum()
+    return (weight * x * y).sum() / (weight * x.square()).sum()
+
+
+def alignment(a: Tensor, b: Tensor) -> Tensor:
+    """Alignment (Wang & Isola, 2020, arXiv:2005.10242, section 4.1.1) of each pair, float64.
+
+    Squared distance of L2-normalised features of two views of an image, ``[N]``: 0 where views do
+    not matter, about 2 where they share nothing. Its mean is the paper's with exponent 2.
+
+    Args:
+        a: ``[N, D]``.
+        b: ``[N, D]``, the other views of the same images.
+    """
+    a, b = (_normalised(_checked(x)).double() for x in (a, b))
+    return (a - b).square().sum(1)
+
+
 def uniformity(features: Tensor, *, t: float = 2.0, block: int = 1024) -> Tensor:
     """Uniformity (Wang & Isola, 2020, arXiv:2005.10242, section 4.1.2); lower is more uniform.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -164,6 +165,12 @@ class SSLDataModule(pl.LightningDataModule):
         trained = self.maker.specs[0]
         (spec,) = presets.eval(size=self.maker.size, mean=trained.mean, std=trained.std)
         return spec
+
+    def augmented(self) -> SSLDataModule:
+        """Return this data with the views of training in place of evaluation's clean one."""
+        other = copy.copy(self)
+        other._eval_maker = self.maker
+        return other
 
     # ---------------------------------------------------------------- loaders
 

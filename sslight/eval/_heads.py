@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: Rows read at a time where the order does not matter.
-_BLOCK = 8192
+from sslight.eval._rows import blocks
+
 _MOMENTUM = 0.9
 
 
@@ -108,22 +108,29 @@ def _blank(
     features: Any, targets: Tensor, rows: np.ndarray, groups: int, device: torch.device | str
 ) -> Heads:
     """Zero heads with the statistics of the rows."""
-    width = features.shape[1]
-    total, square = (torch.zeros(width, dtype=torch.float64) for _ in range(2))
-    for start in range(0, len(rows), _BLOCK):
-        x = torch.from_numpy(np.asarray(features[np.sort(rows[start : start + _BLOCK])])).double()
-        total += x.sum(0)
-        square += x.square().sum(0)
-    mean = total / len(rows)
-    std = (square / len(rows) - mean.square()).clamp_min(0).sqrt()
-    scale = torch.where(std > 1e-6 * std.max(), std, 1.0) * math.sqrt(width)
+    mean, scale = moments(features, rows)
     outputs = targets.shape[1] if targets.ndim == 2 else int(targets.max()) + 1
     return Heads(
-        torch.zeros(groups, outputs, width, device=device),
+        torch.zeros(groups, outputs, len(mean), device=device),
         torch.zeros(groups, outputs, device=device),
         mean.to(device, torch.float32),
         scale.to(device, torch.float32),
     )
+
+
+def moments(features: Any, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Compute what standardises ``[n, D]`` so that rows have squared norm 1 on average.
+
+    Returns:
+        The mean ``[D]`` to subtract and the scale ``[D]`` to divide by, float64.
+    """
+    total, square = (torch.zeros(features.shape[1], dtype=torch.float64) for _ in range(2))
+    for x in blocks(features, np.sort(rows)):
+        total += x.double().sum(0)
+        square += x.double().square().sum(0)
+    mean = total / len(rows)
+    std = (square / len(rows) - mean.square()).clamp_min(0).sqrt()
+    return mean, torch.where(std > 1e-6 * std.max(), std, 1.0) * math.sqrt(len(mean))
 
 
 def _error(heads: Heads, x: Tensor, targets: Tensor) -> Tensor:
@@ -136,9 +143,3 @@ def _error(heads: Heads, x: Tensor, targets: Tensor) -> Tensor:
     error = logits.softmax(dim=2)
     place = targets[:, None, None].expand(-1, groups, 1)
     return error.scatter_add_(2, place, -torch.ones_like(place, dtype=error.dtype)) / len(x)
-
-
-def logits_of(heads: Heads, features: Any, rows: np.ndarray) -> Tensor:
-    """Compute logits ``[n, G, K]`` of some rows, on the CPU."""
-    blocks = [rows[i : i + _BLOCK] for i in range(0, len(rows), _BLOCK)]
-    return torch.cat([heads(features[block]).cpu() for block in blocks])

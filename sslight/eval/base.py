@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sslight.distributed import all_reduce_max
 from sslight.errors import RefusedRunError
 from sslight.features.store import FeatureStore, Split, load_features
 from sslight.utils import write_atomically
@@ -19,7 +21,11 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from sslight.eval._images import ImageTable
     from sslight.features.extract import ExtractOptions
+    from sslight.features.manifest import Manifest
+
+logger = logging.getLogger("sslight")
 
 
 class Subject:
@@ -63,10 +69,21 @@ class Subject:
         """Whether there are a network and images, not only stored features."""
         return self._backbone is not None and self._datamodule is not None
 
+    @property
+    def has_views(self) -> bool:
+        """Whether there are a backbone and images that can be augmented as in training."""
+        return self.has_backbone and hasattr(self._datamodule, "augmented")
+
     def images(self, split: str, batch_size: int | None = None) -> Iterator[Any]:
         """Clean-view batches of a split on the device; an error on a bare store."""
         datamodule = self._need(self._datamodule, "images")
         for raw in datamodule.eval_loader(split, batch_size=batch_size):
+            yield datamodule.finish(raw, self.device)
+
+    def views(self, split: str, rows: np.ndarray) -> Iterator[Any]:
+        """Batches of some rows in the views of training; an error on a bare store."""
+        datamodule = self._need(self._datamodule, "images").augmented()
+        for raw in datamodule.eval_loader(split, rows=rows):
             yield datamodule.finish(raw, self.device)
 
     def features(self, split: str, layer: str | None = None) -> np.ndarray:
@@ -81,8 +98,7 @@ class Subject:
 
     def labels(self, split: str) -> np.ndarray:
         """Labels of a split; an error where there are none."""
-        unlabelled = self.has_backbone and self._datamodule.labels(split) is None
-        labels = None if unlabelled else self.split(split).labels
+        labels = self.split(split).labels if self.is_labelled(split) else None
         if labels is None:
             raise RefusedRunError(
                 f"The split {split!r} in {self.root} has no labels, and this protocol needs them."
@@ -99,6 +115,23 @@ class Subject:
         if self._store is None and self.has_backbone and not (self.root / "manifest.json").exists():
             self.split(self._datamodule.split_names[0])
         return self._opened().layers
+
+    @property
+    def split_names(self) -> list[str]:
+        """Names of the splits that are stored or can be."""
+        return list(self._datamodule.split_names if self.has_backbone else self._opened())
+
+    def is_labelled(self, split: str) -> bool:
+        """Whether a split has labels; nothing is extracted."""
+        if self.has_backbone:
+            return self._datamodule.labels(split) is not None
+        return self.split(split).labels is not None
+
+    @property
+    def manifest(self) -> Manifest:
+        """What made the features."""
+        _ = self.layers
+        return self._opened().manifest
 
     def split(self, name: str) -> Split:
         """A split of the store, extracted now if it is not complete and can be.
@@ -126,7 +159,7 @@ class Subject:
 
         options = dataclasses.replace(self._options or ExtractOptions(), splits=[split])
         made_of = self.backbone, self._datamodule, options, self.root
-        if not is_extracted(*made_of):
+        if all_reduce_max(not is_extracted(*made_of)):  # a rank may look while another writes
             extract_features(*made_of, device=self.device, meta=self._meta)
             self._store = None
         self._current.add(split)
@@ -151,6 +184,7 @@ class Result:
         n: Number of evaluated images.
         seconds: Time it took, extraction not included.
         rows: The same figures as a table: one dict per setting, same keys in each.
+        images: What was found for each image; written beside the JSON file, not into it.
     """
 
     protocol: str
@@ -159,15 +193,21 @@ class Result:
     n: int = 0
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
+    images: ImageTable | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> str:
         """As text."""
-        return json.dumps(dataclasses.asdict(self), indent=1, default=str)
+        fields = dataclasses.asdict(dataclasses.replace(self, images=None))
+        del fields["images"]
+        return json.dumps(fields, indent=1, default=str)
 
     def save(self, path: str | Path) -> None:
-        """Write the result to a JSON file, atomically."""
+        """Write the result to a JSON file, and the table of images beside it, atomically."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
+        if self.images is not None:
+            written = self.images.write(target.with_suffix(""))
+            logger.info("%s: one row for each of %d images.", written, len(self.images))
         write_atomically(target, self.to_json().encode())
 
     def table(self) -> Any:

@@ -6,9 +6,13 @@ import logging
 import time
 from typing import Any
 
+import torch
+
+from sslight.distributed import all_gather, rank, world_size
 from sslight.eval._rows import class_ids, vectors
+from sslight.eval._statistics import interval
 from sslight.eval.base import Result, Subject
-from sslight.eval.votes import count_right
+from sslight.eval.votes import Tally, count_right
 
 logger = logging.getLogger("sslight")
 
@@ -16,9 +20,10 @@ logger = logging.getLogger("sslight")
 class KNN:
     """Weighted cosine kNN (Wu et al., 2018, arXiv:1805.01978): votes ``exp(similarity / T)``.
 
-    One pass over the features serves every k and every temperature. Rows without a label and
+    One pass over the features serves every k and every temperature; the search is exact, in blocks
+    of train images, and blocks of test images are shared out to the ranks. Rows without a label and
     images that could not be read neither vote nor count. A k beyond the labelled train images is
-    left out, with a warning.
+    left out, with a warning. ``low`` and ``high`` are the 95 % interval of top-1.
 
     Args:
         k: Numbers of neighbours.
@@ -51,7 +56,7 @@ class KNN:
         """Top-1 and top-5 accuracy for each layer, k and temperature."""
         bank_labels = class_ids(subject, self.train, "knn")
         query_labels = class_ids(subject, self.test, "knn")
-        labelled = int((bank_labels >= 0).sum())
+        labelled = int((bank_labels.numpy()[subject.split(self.train).ok] >= 0).sum())
         k = [n for n in self.k if n <= labelled] or [labelled]
         if k != self.k:
             logger.warning("knn: only %d labelled train images, so k is %s.", labelled, k)
@@ -60,14 +65,18 @@ class KNN:
         rows: list[dict[str, Any]] = []
         total = 0
         for layer in layers:
-            tally = count_right(
+            mine = count_right(
                 vectors(subject.features(self.train, layer)), bank_labels,
                 vectors(subject.features(self.test, layer)), query_labels,
                 k=k, temperature=self.temperature, device=subject.device,
+                share=(rank(), world_size()),
             )  # fmt: skip
+            tally = _over_ranks(mine, subject.device)
             total = tally.total
             for (n, t), (top1, top5) in tally.accuracy().items():
-                rows.append({"layer": layer, "k": n, "T": t, "top1": top1, "top5": top5})
+                low, high = interval(top1, total)
+                rows.append({"layer": layer, "k": n, "T": t, "top1": top1, "top5": top5,
+                             "low": low, "high": high})  # fmt: skip
         return Result(
             "knn",
             metrics=self._metrics(rows, layers),
@@ -87,6 +96,13 @@ class KNN:
             name = f"{row['layer']}/{name}" if len(layers) > 1 else name
             metrics |= {f"{name}/top1": row["top1"], f"{name}/top5": row["top5"]}
         return metrics
+
+
+def _over_ranks(tally: Tally, device: torch.device | str) -> Tally:
+    """Add up the ranks' counts."""
+    mine = torch.cat([tally.correct.flatten(), torch.tensor([tally.total])])
+    whole = all_gather(mine[None].to(device)).sum(0).cpu()
+    return Tally(tally.settings, whole[:-1].view_as(tally.correct), int(whole[-1]))
 
 
 def _listed(value: Any) -> list[Any]:

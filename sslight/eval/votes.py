@@ -22,8 +22,9 @@ from torch.nn.functional import normalize
 TOP = 5
 #: Train rows compared at a time.
 BANK_BLOCK = 8192
-#: Queries searched for at a time; the bank is read once for each block of them.
-QUERY_BLOCK = 16384
+#: Queries searched for at a time; the bank is read once for each block of them. A block is one
+#: rank's work, whatever their number: the last digits of a product depend on its shape.
+QUERY_BLOCK = 8192
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def count_right(
     temperature: Sequence[float] = (0.07,),
     device: torch.device | str = "cpu",
     memory: int = 2**28,
+    share: tuple[int, int] = (0, 1),
 ) -> Tally:
     """Classify the queries by their neighbours in the bank, for every k and temperature.
 
@@ -72,6 +74,7 @@ def count_right(
         temperature: Temperatures T.
         device: Where similarities are computed.
         memory: Bytes for one block of similarities.
+        share: ``(r, W)`` counts every W-th block of queries only, from the r-th.
 
     Raises:
         ValueError: A k is larger than the number of labelled train rows, or shapes do not fit.
@@ -84,9 +87,11 @@ def count_right(
             f"k={max(k)} asks for more neighbours than the {len(bank_rows)} labelled train rows. "
             f"Give k <= {len(bank_rows)}."
         )
-    correct = torch.zeros(len(settings), 2, dtype=torch.int64)
-    for start in range(0, len(query_rows), QUERY_BLOCK):
+    correct, total = torch.zeros(len(settings), 2, dtype=torch.int64), 0
+    first, step = (number * QUERY_BLOCK for number in share)
+    for start in range(first, len(query_rows), step):
         rows = query_rows[start : start + QUERY_BLOCK]
+        total += len(rows)
         similarity, found = nearest(
             _Picked(queries, rows), _Picked(bank, bank_rows), max(k), device=device, memory=memory
         )
@@ -95,7 +100,7 @@ def count_right(
             guess = vote(similarity[:, :n], voters[:, :n], t)
             right = guess == query_labels[rows][:, None]
             correct[i] += torch.stack([right[:, :1].any(1).sum(), right.any(1).sum()])
-    return Tally(settings, correct, len(query_rows))
+    return Tally(settings, correct, total)
 
 
 def nearest(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sslight.augment.draws import seed_of
 from sslight.errors import RefusedRunError
@@ -14,6 +14,7 @@ from sslight.module import SSLModule
 from sslight.modules.cluster_memory import ClusterMemory
 from sslight.modules.heads import mlp
 from sslight.modules.multicrop import forward_crops
+from sslight.modules.prototypes import cosines
 from sslight.optim import Recipe
 from sslight.schedules import Clock
 from sslight.types import Batch, StepOutput
@@ -131,6 +132,10 @@ class DeepClusterV2(SSLModule):
             rows = features[start : start + _ROWS].to(self._memory.rows)
             self._memory.fill(self.projector(rows), start)
         self.projector.train(self.training)
+
+    def prototype_scores(self, embedding: Tensor) -> Tensor:
+        """Compare embeddings ``[B, D]`` with the first head's centroids: cosines ``[B, K]``."""
+        return cosines(self.projector(embedding), self._memory.centroids[0])
 
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the cross-entropy with the clusters of the batch's images, over all crops."""

@@ -131,6 +131,11 @@ class DINOv2(SSLModule):
         if self.gram_teacher is not None:
             self.gram_teacher.before_epoch(clock)
 
+    def prototype_scores(self, embedding: Tensor) -> Tensor:
+        """Compare embeddings ``[B, D]`` with the prototypes: the teacher's logits ``[B, K]``."""
+        logits: Tensor = self.teacher_heads(embedding, embedding[:0])[0]
+        return logits
+
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the weighted sum of all losses."""
         views, count = batch["views"], len(batch["masks"])

@@ -106,6 +106,11 @@ class IBOT(SSLModule):
         """The teacher's backbone."""
         return self.teacher_backbone.teacher
 
+    def prototype_scores(self, embedding: Tensor) -> Tensor:
+        """Compare embeddings ``[B, D]`` with the prototypes: the teacher's logits ``[B, K]``."""
+        logits: Tensor = self.teacher_heads(embedding, embedding[:0])[0]
+        return logits
+
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the losses of class tokens across crops and of masked patches within them."""
         views, count = batch["views"], len(batch["masks"])

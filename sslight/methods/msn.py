@@ -88,6 +88,10 @@ class MSN(SSLModule):
         """The teacher's backbone."""
         return self.teacher_backbone.teacher
 
+    def prototype_scores(self, embedding: Tensor) -> Tensor:
+        """Compare embeddings ``[B, D]`` with the prototypes: cosines ``[B, K]``."""
+        return prototype_logits(self.teacher_projector(embedding), self.prototypes, 1.0)
+
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the cross-entropy of all anchors with their target, and me-max."""
         anchors = self._logits(self.projector(self._anchors(batch)))  # [VB, K]

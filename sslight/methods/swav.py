@@ -91,6 +91,11 @@ class SwAV(SSLModule):
         if momentum_teacher is not None:
             self.teacher = EMA(nn.Sequential(self.backbone, self.projector), momentum_teacher)
 
+    def prototype_scores(self, embedding: Tensor) -> Tensor:
+        """Compare embeddings ``[B, D]`` with the first head's prototypes: cosines ``[B, K]``."""
+        scores: Tensor = self.prototypes(self.projector(embedding))[0]
+        return scores
+
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the swapped prediction loss over all crops of the batch."""
         views = batch["views"]

@@ -6,7 +6,7 @@ from unit.eval.test_knn_eval import clouds, write
 
 from sslight.errors import RefusedRunError
 from sslight.eval import Subject
-from sslight.eval.linear import Linear, interval
+from sslight.eval.linear import Linear
 
 
 def test_it_is_as_good_as_logistic_regression(tmp_path):
@@ -76,10 +76,3 @@ def test_several_labels_per_image_give_mean_average_precision(tmp_path):
 def test_mistakes_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Linear(**options)
-
-
-def test_the_interval_is_wilsons():
-    low, high = interval(0.9, 100)
-    assert (low, high) == (pytest.approx(0.8256, abs=1e-4), pytest.approx(0.9448, abs=1e-4))
-    assert interval(1.0, 10)[1] == pytest.approx(1.0)
-    assert interval(0.0, 10)[0] == pytest.approx(0.0)
