@@ -10,6 +10,9 @@ COMMANDS: dict[str, str] = {
     "fit": "train a backbone without labels, or go on with a run that was stopped",
     "extract": "write the features of every image",
     "eval": "measure features: sslight eval knn --config ...",
+    "features": "say what a feature store holds, or write it as Parquet, CSV or npz",
+    "query": "find the images most like given ones",
+    "export": "write a backbone for timm, torchvision, ONNX, Hugging Face, ...",
     "check": "print a config's problems, or what a run would do",
     "list": "list methods, backbones, sources, configs, ...",
 }
