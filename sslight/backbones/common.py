@@ -59,7 +59,8 @@ def classifier_path(model: nn.Module) -> str:
     """Where a torchvision network has the last layer of its classifier, such as ``fc``."""
     head = next(name for name in ("fc", "classifier", "head", "heads") if hasattr(model, name))
     layers = model.get_submodule(head).named_modules(prefix=head)
-    return [path for path, layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
+    found = [path for path, layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)]
+    return str(found[-1])
 
 
 def _drop_dropout_before(parent: nn.Module, leaf: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from sslight import registry
 from sslight.commands._common import UsageError, config_arguments, loaded_config, show
@@ -18,7 +19,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     names = ", ".join(registry.names("format"))
     parser.add_argument("--to", required=True, metavar="FORMAT", help=names)
-    parser.add_argument("--out", metavar="FOLDER", help="default: export/FORMAT in the run's folder")
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="default: export/FORMAT in the run's folder"
+    )
     parser.add_argument(
         "--weights",
         choices=["main", "ema", "student"],
@@ -34,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     show(run.export(source, args.to, args.out, weights=args.weights, trust=args.trust))
 
 
-def _source(args: argparse.Namespace) -> object:
+def _source(args: argparse.Namespace) -> Any:
     if args.config is None and args.checkpoint is None:
         raise UsageError("sslight export: give --config RUN or --checkpoint FILE.")
     if args.config is None:

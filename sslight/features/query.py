@@ -204,7 +204,7 @@ def _merged(
     """The k best over all splits, for each query."""
     similarity = torch.cat([values for values, _ in parts], dim=1)
     places = torch.cat([rows for _, rows in parts], dim=1)
-    owner = torch.cat([torch.full((rows.shape[1],), i) for i, (_, rows) in enumerate(parts)])
+    owner = [i for i, (_, rows) in enumerate(parts) for _ in range(rows.shape[1])]
     best, columns = similarity.sort(dim=1, descending=True, stable=True)
     return [
         [
@@ -218,8 +218,8 @@ def _merged(
 
 
 def _match(rank: int, similarity: float, split: Split, row: int) -> Match:
-    label = None if split.labels is None else np.asarray(split.labels[row]).tolist()
-    classes = split.classes
-    known = classes is not None and isinstance(label, int) and 0 <= label < len(classes)
-    name = classes[label] if known and classes is not None else None
+    label: Any = None if split.labels is None else np.asarray(split.labels[row]).tolist()
+    classes = split.classes or []
+    known = isinstance(label, int) and 0 <= label < len(classes)
+    name = classes[label] if known else None
     return Match(rank + 1, similarity, split.ids[row], label, name, split.name, row)

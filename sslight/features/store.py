@@ -92,7 +92,9 @@ class FeatureStore(Mapping[str, "Split"]):
         for split, stored in self.manifest.splits.items():
             rows = Split(self.root / split, split, self.manifest, stored)
             parts = [f"{stored.count} images"]
-            parts += [f"{len(stored.classes)} classes"] if stored.labelled and stored.classes else []
+            parts += (
+                [f"{len(stored.classes)} classes"] if stored.labelled and stored.classes else []
+            )
             parts += [] if rows.complete else [f"only {int(rows.done.sum())} extracted"]
             bad = int((rows.done & ~rows.ok).sum())
             parts += [f"{bad} unreadable"] if bad else []
@@ -181,7 +183,7 @@ class Split:
         return to_parquet(self, Path(path), self._chosen(layers))
 
     def csv(self, path: str | Path, layers: list[str] | None = None) -> Path:
-        """Write ``id``, ``label``, ``class``, ``ok`` and a column per number of each layer as CSV."""
+        """Write ``id``, ``label``, ``class``, ``ok`` and a column per number of a layer as CSV."""
         from sslight.features.tables import to_csv
 
         return to_csv(self, Path(path), self._chosen(layers))

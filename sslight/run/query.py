@@ -163,8 +163,8 @@ def _remembered(store: FeatureStore, trust: Sequence[str]) -> LoadedBackbone:
     network = _by_name(store)
     if network is None:
         raise RefusedRunError(
-            f"query: {store.root} was made by {source or 'a backbone that it does not name'}, which "
-            "is not found here. Name it: --config RUN, or --backbone with a run, a file of weights "
+            f"query: {store.root} was made by {source or 'a backbone that it does not name'}, "
+            "which is not found here. Name it: --config RUN, or --backbone with a file of weights "
             "or a name (and --init WEIGHTS); in Python backbone=..., init=..."
         )
     return network

@@ -24,7 +24,9 @@ from sslight.checkpoints.load import LoadedBackbone
 TOLERANCE = 1e-4
 _IMAGES = 3
 _SCRIPT = Path(__file__).with_name("_reload.py")
-_RUN = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+_RUN = (
+    "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def renamed(state: Mapping[str, Tensor], rename: Callable[[str], str]) -> dict[s
 
 
 def regnet_to_timm(name: str) -> str:
-    """torchvision's name of a RegNet's tensor to timm's."""
+    """Turn torchvision's name of a RegNet's tensor to timm's."""
     found = _REGNET_BLOCK.fullmatch(name)
     if found is None:
         return name.replace("stem.0.", "stem.conv.").replace("stem.1.", "stem.bn.")
@@ -54,7 +54,7 @@ def regnet_to_timm(name: str) -> str:
 
 
 def regnet_to_vissl(name: str) -> str:
-    """torchvision's name of a RegNet's tensor to that in VISSL's trunk."""
+    """Turn torchvision's name of a RegNet's tensor to that in VISSL's trunk."""
     found = _REGNET_BLOCK.fullmatch(name)
     if found is None:
         return f"_feature_blocks.conv1.{name}"
@@ -70,24 +70,20 @@ def _part(rest: str, column: int) -> str:
 
 
 def resnet_to_vissl(name: str) -> str:
-    """torchvision's name of a ResNet's tensor to that in VISSL's trunk."""
+    """Turn torchvision's name of a ResNet's tensor to that in VISSL's trunk."""
     return f"_feature_blocks.{name}"
 
 
 def resnet_to_detectron2(name: str) -> str:
-    """torchvision's name of a ResNet's tensor to detectron2's: ``res2.0.conv1.norm.weight``."""
+    """Turn torchvision's name of a ResNet's tensor to detectron2's (``res2.0.conv1.weight``)."""
     name = re.sub(r"^layer(\d)\.", lambda m: f"res{int(m[1]) + 1}.", name)
     name = name if name.startswith("res") else f"stem.{name}"
     name = re.sub(r"\bbn(\d)\.", r"conv\1.norm.", name)
-    return name.replace(".downsample.0.", ".shortcut.").replace(
-        ".downsample.1.", ".shortcut.norm."
-    )
+    return name.replace(".downsample.0.", ".shortcut.").replace(".downsample.1.", ".shortcut.norm.")
 
 
 def resnet_from_detectron2(name: str) -> str:
     """The way back from :func:`resnet_to_detectron2`."""
-    name = name.replace(".shortcut.norm.", ".downsample.1.").replace(
-        ".shortcut.", ".downsample.0."
-    )
+    name = name.replace(".shortcut.norm.", ".downsample.1.").replace(".shortcut.", ".downsample.0.")
     name = re.sub(r"\bconv(\d)\.norm\.", r"bn\1.", name.removeprefix("stem."))
     return re.sub(r"^res(\d)\.", lambda m: f"layer{int(m[1]) - 1}.", name)

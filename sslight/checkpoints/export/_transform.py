@@ -12,7 +12,7 @@ from sslight.errors import RefusedRunError
 
 _DRAWN = ("flip", "vertical_flip", "jitter", "grey", "blur", "solarize")
 
-_FILE = '''"""From image files to the input of the network beside this file: python transform.py photo.jpg."""
+_FILE = '''"""From image files to the network's input: python transform.py photo.jpg."""
 
 import sys
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -123,6 +124,8 @@ def _move(made: Path, target: Path) -> list[str]:
     """Bring the files into the folder one by one, the record last; return their names."""
     target.mkdir(exist_ok=True)
     names = sorted((path.name for path in made.iterdir()), key=lambda name: (name == _RECORD, name))
+    for name in names:
+        shutil.copymode(made / _RECORD, made / name)  # safetensors writes for its owner only
     for name in names:
         os.replace(made / name, target / name)
     sync_folder(target)

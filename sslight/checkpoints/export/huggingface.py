@@ -21,7 +21,7 @@ class HuggingFace(Format):
     """
 
     def reader(self, loaded: LoadedBackbone) -> Reader:
-        """timm, or sslight where timm has no such network."""
+        """Name timm, or sslight where timm has no such network."""
         if fitting_timm(loaded) is None:
             return Safetensors().reader(loaded)
         return Reader("timm", ("timm",), "timm's local-dir loader")
@@ -48,12 +48,13 @@ class HuggingFace(Format):
             return Safetensors().usage(loaded)
         return (
             "import timm\n\n"
-            'model = timm.create_model("local-dir:.").eval()  # on the hub: "hf-hub:<you>/<name>"\n'
+            'model = timm.create_model("local-dir:.", pretrained=True).eval()\n'
+            '# On the hub: timm.create_model("hf-hub:you/name", pretrained=True)\n'
         )
 
 
 def fitting_timm(loaded: LoadedBackbone) -> TimmModel | None:
-    """timm's call for the network, if timm is installed and has it exactly."""
+    """Return timm's call for the network, if timm is installed and has it exactly."""
     try:
         return None if Timm().refusal(loaded) else timm_model(loaded.backbone)
     except ImportError:
@@ -61,7 +62,7 @@ def fitting_timm(loaded: LoadedBackbone) -> TimmModel | None:
 
 
 def timm_config(loaded: LoadedBackbone, model: TimmModel) -> dict[str, Any]:
-    """timm's ``config.json``: the model, its arguments, and what its images are like."""
+    """Return timm's ``config.json``: the model, its arguments, and what its images are like."""
     view, spec = loaded.view, spec_of(loaded.backbone)
     channels = image_channels(loaded.backbone)
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import warnings
 from pathlib import Path
 
@@ -17,7 +17,7 @@ class Onnx(Format):
     """An ONNX graph from normalised images ``[B, C, H, W]`` to embeddings ``[B, D]``."""
 
     def reader(self, loaded: LoadedBackbone) -> Reader:
-        """Any ONNX runtime."""
+        """Name ONNX; onnxruntime checks."""
         return Reader("onnx", ("onnxruntime",), "onnxruntime")
 
     def write(self, loaded: LoadedBackbone, folder: Path) -> None:
@@ -49,10 +49,8 @@ class Onnx(Format):
 
 
 def _need(*packages: str) -> None:
-    for package in packages:
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise ImportError(
-                f'Writing ONNX needs {package}. Install it with: pip install "sslight[onnx]"'
-            ) from error
+    absent = [name for name in packages if importlib.util.find_spec(name) is None]
+    if absent:
+        raise ImportError(
+            f'Writing ONNX needs {" and ".join(absent)}. Install with: pip install "sslight[onnx]"'
+        )

@@ -14,7 +14,7 @@ class Safetensors(Format):
     """One safetensors file with sslight's names; its header holds the network and the view."""
 
     def reader(self, loaded: LoadedBackbone) -> Reader:
-        """sslight."""
+        """Name sslight."""
         return Reader("sslight", proof="sslight.load_backbone")
 
     def write(self, loaded: LoadedBackbone, folder: Path) -> None:
@@ -23,6 +23,8 @@ class Safetensors(Format):
 
     def refusal(self, loaded: LoadedBackbone) -> str | None:
         """Networks of the user's own cannot be rebuilt from a name."""
+        if not loaded.backbone.state_dict():
+            return "it has no weights"
         if spec_of(loaded.backbone) is None:
             return "it is a network of your own, which a file of weights cannot name"
         return None

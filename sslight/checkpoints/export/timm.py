@@ -45,7 +45,7 @@ class Timm(Format):
     """A safetensors file for ``timm.create_model``, under timm's names."""
 
     def reader(self, loaded: LoadedBackbone) -> Reader:
-        """timm."""
+        """Name timm."""
         return Reader("timm", ("timm",), "timm.create_model")
 
     def refusal(self, loaded: LoadedBackbone) -> str | None:
@@ -82,7 +82,23 @@ def timm_state(network: nn.Module) -> dict[str, Tensor]:
     state = plain_state(network)
     if spec is not None and spec.name.startswith("regnet_"):
         return renamed(state, regnet_to_timm)
+    if isinstance(network, VisionTransformer) and _is_gated(network):
+        return {**_neutral_scales(network), **state}
     return state
+
+
+def _is_gated(network: VisionTransformer) -> bool:
+    mlp: Any = network.blocks[0].mlp
+    return bool(mlp.fc1.out_features != mlp.fc2.in_features)
+
+
+def _neutral_scales(network: VisionTransformer) -> dict[str, Tensor]:
+    """Factors of 1: timm's transformers with gated MLPs always scale their branches."""
+    return {
+        f"blocks.{i}.{name}.gamma": torch.ones(network.embed_dim)
+        for i in range(len(network.blocks))
+        for name in ("ls1", "ls2")
+    }
 
 
 def timm_model(network: nn.Module) -> TimmModel | None:
@@ -115,7 +131,6 @@ def _transformer(spec: BackboneSpec, network: VisionTransformer) -> TimmModel:
     """Our transformer in timm's words: the whole shape is given, whatever the name stands for."""
     block: Any = network.blocks[0]
     has_registers = network.reg_token is not None
-    gated = block.mlp.fc1.out_features != block.mlp.fc2.in_features
     arguments: dict[str, Any] = {
         "img_size": network.image_size,
         "patch_size": network.patch_size,
@@ -134,7 +149,5 @@ def _transformer(spec: BackboneSpec, network: VisionTransformer) -> TimmModel:
         arguments |= {"global_pool": "avg", "fc_norm": False}
     if hasattr(block.ls1, "gamma"):
         arguments |= {"init_values": 1.0}
-    elif gated:
-        arguments |= {"init_values": None}
-    base = "vit_giant_patch14_dinov2" if gated else "vit_base_patch16_224"
+    base = "vit_giant_patch14_dinov2" if _is_gated(network) else "vit_base_patch16_224"
     return TimmModel(base, arguments)

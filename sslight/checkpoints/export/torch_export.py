@@ -14,10 +14,10 @@ from sslight.checkpoints.load import LoadedBackbone
 
 
 class TorchExport(Format):
-    """A ``torch.export`` program from normalised images ``[B, C, H, W]`` to embeddings ``[B, D]``."""
+    """A ``torch.export`` program: normalised images ``[B, C, H, W]`` to embeddings ``[B, D]``."""
 
     def reader(self, loaded: LoadedBackbone) -> Reader:
-        """PyTorch."""
+        """Name PyTorch."""
         return Reader("pytorch", proof="torch.export.load")
 
     def write(self, loaded: LoadedBackbone, folder: Path) -> None:

@@ -28,7 +28,7 @@ class Torchvision(Format):
     """A state dict for torchvision's network of the same name, without the classifier."""
 
     def reader(self, loaded: LoadedBackbone) -> Reader:
-        """torchvision."""
+        """Name torchvision."""
         return Reader("torchvision", ("torchvision",), "torchvision's network")
 
     def refusal(self, loaded: LoadedBackbone) -> str | None:
@@ -38,7 +38,7 @@ class Torchvision(Format):
             return f"torchvision has no {spec.name if spec else 'network of your own'}"
         peer = torchvision_model(spec)
         if isinstance(network, VisionTransformer) and (
-            network.pooling != "cls" or network.blocks[0].attn.heads != _heads(peer)
+            network.pooling != "cls" or _own_heads(network) != _heads(peer)
         ):
             return "torchvision's transformer gives the class token, with its own number of heads"
         return other_input(loaded) or difference(torchvision_state(network), peer.state_dict())
@@ -63,23 +63,26 @@ def torchvision_state(network: nn.Module) -> dict[str, Tensor]:
 
 
 def torchvision_model(spec: BackboneSpec) -> nn.Module:
-    """torchvision's network of that name, without classifier and without memory for weights."""
-    with torch.device("meta"):
-        peer: nn.Module = torchvision.models.get_model(
-            spec.name, weights=None, **_arguments(spec)
-        )
+    """Return torchvision's network of that name, without classifier, its weights of no use."""
+    peer = _build(spec)
     peer.set_submodule(classifier_path(peer), nn.Identity())
+    return peer
+
+
+def _build(spec: BackboneSpec) -> nn.Module:
+    # torchvision computes the widths of a RegNet with tensors, which need memory.
+    device = "cpu" if spec.name.startswith("regnet_") else "meta"
+    with torch.random.fork_rng(devices=[]), torch.device(device):
+        peer: nn.Module = torchvision.models.get_model(spec.name, weights=None, **_arguments(spec))
     return peer
 
 
 def building(spec: BackboneSpec) -> str:
     """Code for ``model``: torchvision's network without its classifier."""
     arguments = in_words(_arguments(spec))
-    with torch.device("meta"):
-        peer = torchvision.models.get_model(spec.name, weights=None, **_arguments(spec))
     return (
         f'model = torchvision.models.get_model("{spec.name}", weights=None{arguments})\n'
-        f'model.set_submodule("{classifier_path(peer)}", torch.nn.Identity())\n'
+        f'model.set_submodule("{classifier_path(_build(spec))}", torch.nn.Identity())\n'
     )
 
 
@@ -92,8 +95,13 @@ def _arguments(spec: BackboneSpec) -> dict[str, Any]:
     return arguments
 
 
+def _own_heads(network: VisionTransformer) -> int:
+    block: Any = network.blocks[0]
+    return int(block.attn.heads)
+
+
 def _heads(peer: nn.Module) -> int:
-    return next(m for m in peer.modules() if isinstance(m, nn.MultiheadAttention)).num_heads
+    return next(int(m.num_heads) for m in peer.modules() if isinstance(m, nn.MultiheadAttention))
 
 
 def _spec(loaded: LoadedBackbone) -> BackboneSpec:

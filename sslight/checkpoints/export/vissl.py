@@ -25,7 +25,7 @@ class Vissl(Format):
     """
 
     def reader(self, loaded: LoadedBackbone) -> Reader:
-        """VISSL."""
+        """Name VISSL; timm reads its RegNets."""
         if _is_regnet(loaded.backbone):
             return Reader("vissl", ("timm",), "timm's reader of VISSL's RegNets")
         proof = "the names taken back by VISSL's rules (VISSL itself is not run)"
