@@ -149,5 +149,7 @@ def _transformer(spec: BackboneSpec, network: VisionTransformer) -> TimmModel:
         arguments |= {"global_pool": "avg", "fc_norm": False}
     if hasattr(block.ls1, "gamma"):
         arguments |= {"init_values": 1.0}
+    if _is_gated(network):
+        arguments |= {"mlp_ratio": block.mlp.fc1.out_features / network.embed_dim}
     base = "vit_giant_patch14_dinov2" if _is_gated(network) else "vit_base_patch16_224"
     return TimmModel(base, arguments)

@@ -61,17 +61,16 @@ def test_a_fresh_process_without_sslight_reads_the_file(tmp_path, monkeypatch):
 
 
 class Wrong(Format):
-    """Writes weights that are not the network's."""
+    """Comes back as another network."""
 
     def write(self, made, folder):
-        network = sslight.backbone("resnet10", stem="small", width=8)
-        FORMATS["safetensors"].write(load_backbone(network, view=made.view), folder)
+        (folder / "model.pth").write_text("nothing")
 
     def reader(self, made):
-        return FORMATS["safetensors"].reader(made)
+        return FORMATS["torch_export"].reader(made)
 
     def usage(self, made):
-        return FORMATS["safetensors"].usage(made)
+        return "import torch\nmodel = lambda images: torch.zeros(len(images), 64)\n"
 
 
 def test_wrong_weights_are_found_and_nothing_is_left(tmp_path):
@@ -88,8 +87,8 @@ def test_a_refusal_names_the_formats_that_fit(tmp_path):
     assert not {"timm", "vissl", "detectron2", "torchvision"} & set(fitting)
     with pytest.raises(RefusedRunError, match=r"conv1.weight is \[64, 3, 3, 3\] here and"):
         write_export(loaded("resnet18", width=64), "torchvision", tmp_path / "out", FORMATS)
+    own = load_backbone(nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1)))
     with pytest.raises(RefusedRunError, match="network of your own"):
-        own = load_backbone(nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1)))
         write_export(own, "safetensors", tmp_path / "out", FORMATS)
     with pytest.raises(RefusedRunError, match="no weights"):
         write_export(load_backbone("pixels"), "safetensors", tmp_path / "out", FORMATS)
