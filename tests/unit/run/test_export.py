@@ -81,7 +81,7 @@ def test_files_and_modules_need_a_folder(run, network, tmp_path):
 def test_names_that_are_wrong(run, tmp_path):
     with pytest.raises(UnknownNameError, match="Did you mean 'torchvision'"):
         sslight.export(run, to="torchvison")
-    with pytest.raises(RefusedRunError, match="Formats that it fits: .*safetensors"):
+    with pytest.raises(RefusedRunError, match=r"Formats that it fits: .*safetensors"):
         sslight.export(run, to="torchvision")
     with pytest.raises(RefusedRunError, match="random weights"):
         sslight.export("resnet18", "safetensors", tmp_path / "a")

@@ -12,6 +12,7 @@ from PIL import Image
 import sslight
 from sslight import cli
 from sslight.checkpoints import save_backbone
+from sslight.data.sources.folder import Folder
 from sslight.errors import RefusedRunError
 from sslight.features import load_features
 from sslight.features.extract import ExtractOptions, extract_features
@@ -32,7 +33,7 @@ def run(tmp_path_factory):
     torch.manual_seed(0)
     network = sslight.backbone("resnet10", stem="small", width=8)
     data = sslight.SSLDataModule(
-        train=sslight.data.sources.folder.Folder(folder / "images"),
+        train=Folder(folder / "images"),
         views=sslight.views("simclr", 16).specs,
         batch_size=4,
         workers=0,
