@@ -199,6 +199,8 @@ def test_commands_parse_and_their_configs_pass(where: str, words: list[str], ins
     args = cli._parse(words)
     if args.command == "list":
         assert args.family in SECTIONS, where
+    elif args.command in ("export", "features", "query"):
+        return  # they take what runs leave behind; the Python blocks run the same
     elif not (inside / args.config / "manifest.json").exists():
         assert problems(args) == [], where
     for protocol in getattr(args, "words", []):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class Exported:
     usage: str
 
     def __str__(self) -> str:
-        code = "".join(f"    {line}\n" for line in self.usage.splitlines())
+        code = textwrap.indent(self.usage, "    ")
         return (
             f"{self.folder}: {', '.join(self.files)}\n{self.check}\n\nIn that folder:\n\n{code}"
         ).rstrip()
