@@ -24,4 +24,6 @@ def refusing(*kinds: type[Exception]) -> Iterator[None]:
     except RefusedRunError:
         raise
     except kinds as error:
-        raise RefusedRunError(str(error).strip()) from error
+        # A KeyError's text is its key, in quotes; ours are sentences.
+        text = error.args[0] if isinstance(error, KeyError) and error.args else error
+        raise RefusedRunError(str(text).strip()) from error

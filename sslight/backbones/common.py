@@ -46,17 +46,21 @@ def remove_classifier(model: nn.Module) -> int:
     Layers of the head before the last one stay (VGG's first two linears, ConvNeXt's norm), a
     dropout directly before it goes: it only belonged to the classifier.
     """
-    head = next(name for name in ("fc", "classifier", "head", "heads") if hasattr(model, name))
-    candidates = [
-        (path, layer)
-        for path, layer in model.get_submodule(head).named_modules(prefix=head)
-        if isinstance(layer, nn.Linear | nn.Conv2d)
-    ]
-    path, last = candidates[-1]
+    path = classifier_path(model)
+    last = model.get_submodule(path)
     parent, _, leaf = path.rpartition(".")
     _drop_dropout_before(model.get_submodule(parent), leaf)
     setattr(model.get_submodule(parent), leaf, nn.Identity())
-    return int(last.in_features if isinstance(last, nn.Linear) else last.in_channels)
+    width = last.in_features if isinstance(last, nn.Linear) else last.in_channels
+    return int(width)  # type: ignore[arg-type]
+
+
+def classifier_path(model: nn.Module) -> str:
+    """Where a torchvision network has the last layer of its classifier, such as ``fc``."""
+    head = next(name for name in ("fc", "classifier", "head", "heads") if hasattr(model, name))
+    layers = model.get_submodule(head).named_modules(prefix=head)
+    found = [path for path, layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)]
+    return str(found[-1])
 
 
 def _drop_dropout_before(parent: nn.Module, leaf: str) -> None:

@@ -37,7 +37,7 @@ def timm_backbone(
         checkpoint_blocks: Recompute the activations of this many blocks (0 = keep all).
         extra: Further arguments of the model's class.
     """
-    timm = _import_timm()
+    timm = import_timm()
     name = arch.removeprefix("timm/")
     _check_name(timm, name)
     options = {
@@ -65,7 +65,8 @@ def timm_backbone(
     return finish(model, width, checkpoint_blocks)
 
 
-def _import_timm() -> Any:
+def import_timm() -> Any:
+    """timm, or an error that says how to install it."""
     try:
         import timm
     except ImportError as error:

@@ -184,5 +184,6 @@ class VisionTransformer(nn.Module):
         if cls is not None and first:
             cls = cls + self.pos_embed[:, :1]
         prefix = [token for token in (cls, self.reg_token) if token is not None]
-        rows = [token.expand(len(images), -1, -1).to(patches.dtype) for token in prefix]
+        # shape[0], not len(): traced graphs (ONNX, torch.export) keep the batch size open.
+        rows = [token.expand(images.shape[0], -1, -1).to(patches.dtype) for token in prefix]
         return torch.cat([*rows, patches], dim=1)

@@ -39,6 +39,25 @@ def from_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {timm_name(k): v for k, v in state.items() if not k.startswith("heads.")}
 
 
+def to_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give our transformer's weights torchvision's names; the way back of :func:`from_torchvision`.
+
+    Raises:
+        ValueError: torchvision has no such parameter (registers, layer scale).
+    """
+    return {_as_torchvision(name): tensor for name, tensor in state.items()}
+
+
+def _as_torchvision(name: str) -> str:
+    block = re.fullmatch(r"blocks\.(\d+)\.(.+)", name)
+    rest, table = (block[2], _INNER) if block else (name, _OUTER)
+    for theirs, ours in table.items():
+        if rest.startswith(ours):
+            named = theirs + rest.removeprefix(ours)
+            return f"encoder.layers.encoder_layer_{block[1]}.{named}" if block else named
+    raise ValueError(f"torchvision's vision transformers have no parameter {name!r}.")
+
+
 def timm_name(name: str) -> str:
     """A parameter of torchvision's transformer by the name that timm's and ours have.
 

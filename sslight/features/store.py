@@ -81,6 +81,26 @@ class FeatureStore(Mapping[str, "Split"]):
             return False
         return Split(self.root / name, name, self.manifest, self.manifest.splits[name]).complete
 
+    def describe(self) -> str:
+        """What is stored, in a few lines: what made it, layers, splits."""
+        told, made = self.manifest.backbone, self.manifest.meta.get("source")
+        name = told["name"] if isinstance(told, dict) else told
+        lines = [f"{self.root}: features of {name}" + (f" from {made}" if made else "")]
+        for layer, entry in self.manifest.layers.items():
+            shape = "x".join(map(str, entry.shape))
+            lines.append(f"  layer {layer}: {shape} {np.dtype(entry.dtype).name} per image")
+        for split, stored in self.manifest.splits.items():
+            rows = Split(self.root / split, split, self.manifest, stored)
+            parts = [f"{stored.count} images"]
+            parts += (
+                [f"{len(stored.classes)} classes"] if stored.labelled and stored.classes else []
+            )
+            parts += [] if rows.complete else [f"only {int(rows.done.sum())} extracted"]
+            bad = int((rows.done & ~rows.ok).sum())
+            parts += [f"{bad} unreadable"] if bad else []
+            lines.append(f"  split {split}: {', '.join(parts)}")
+        return "\n".join(lines)
+
     def __repr__(self) -> str:
         splits = ", ".join(f"{name} {e.count}" for name, e in self.manifest.splits.items())
         return f"FeatureStore({self.root}: {splits}; layers {', '.join(self.layers)})"
@@ -151,16 +171,31 @@ class Split:
         return torch.from_numpy(np.array(self.array(layer))), labels
 
     def pandas(self, layer: str | None = None) -> Any:
-        """A data frame with ``id``, ``label``, ``ok`` and one column per feature."""
+        """A data frame with ``id``, ``label``, ``class``, ``ok`` and one column per feature."""
         from sslight.features.tables import to_pandas
 
         return to_pandas(self, self._layer(layer))
 
     def parquet(self, path: str | Path, layers: list[str] | None = None) -> Path:
-        """Write ``id``, ``label``, ``ok`` and each layer (a list per row) to a Parquet file."""
+        """Write ``id``, ``label``, ``class``, ``ok`` and each layer (a list per row) as Parquet."""
         from sslight.features.tables import to_parquet
 
-        return to_parquet(self, Path(path), [self._layer(x) for x in layers or self.layers])
+        return to_parquet(self, Path(path), self._chosen(layers))
+
+    def csv(self, path: str | Path, layers: list[str] | None = None) -> Path:
+        """Write ``id``, ``label``, ``class``, ``ok`` and a column per number of a layer as CSV."""
+        from sslight.features.tables import to_csv
+
+        return to_csv(self, Path(path), self._chosen(layers))
+
+    def npz(self, path: str | Path, layers: list[str] | None = None) -> Path:
+        """Write each layer, ``labels``, ``ids`` and ``ok`` for ``numpy.load``, uncompressed."""
+        from sslight.features.tables import to_npz
+
+        return to_npz(self, Path(path), self._chosen(layers))
+
+    def _chosen(self, layers: list[str] | None) -> list[str]:
+        return [self._layer(name) for name in layers or self.layers]
 
     def _bytes(self, name: str) -> np.ndarray:
         return np.fromfile(self.folder / name, np.uint8).astype(bool)

@@ -72,6 +72,7 @@ FAMILIES: dict[str, Family] = _index(
         injected=frozenset({"method", "batch"}),
     ),
     Family("eval", "sslight.eval", injected=frozenset({"subject"})),
+    Family("format", "sslight.checkpoints.export", base="sslight.checkpoints.export.base:Format"),
 )
 
 

@@ -19,6 +19,7 @@ SECTIONS = {
     "schedules": "schedule",
     "train_steps": "train_step",
     "evals": "eval",
+    "formats": "format",
     "configs": "configs",
 }
 

@@ -94,7 +94,7 @@ def _subject(work: Extraction) -> Subject:
         datamodule=work.data,
         options=work.options,
         device=device,
-        meta={"source": work.source},
+        meta=work.meta,
     )
 
 

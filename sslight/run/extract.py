@@ -41,6 +41,7 @@ class Extraction:
         data: The images.
         options: How to extract.
         folder: The feature store.
+        init: The file or address that ``init`` names, where the weights came from there.
     """
 
     backbone: nn.Module
@@ -48,6 +49,12 @@ class Extraction:
     data: SSLDataModule
     options: ExtractOptions
     folder: Path
+    init: str | None = None
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the store's manifest keeps, so that the backbone can be found again."""
+        return {"source": self.source, **({"init": self.init} if self.init else {})}
 
 
 def extract(
@@ -99,7 +106,7 @@ def _extract(
             rank=fabric.global_rank,
             world_size=fabric.world_size,
             device=fabric.device,
-            meta={"source": work.source},
+            meta=work.meta,
             progress=bar,
         )
     work.data.bad_images.say()
@@ -128,6 +135,7 @@ def prepare(
         data=data or assemble.build_data(checked, trust),
         options=options,
         folder=store_folder(options, run_dir),
+        init=None if options.checkpoint or has_weights(run_dir) else checked.get("init"),
     )
 
 
@@ -149,15 +157,15 @@ def store_folder(options: ExtractOptions, run_dir: Path) -> Path:
 
 def names_weights(checked: Mapping[str, Any], run_dir: Path, options: ExtractOptions) -> bool:
     """Say whether there are weights to build a backbone from: a checkpoint, a run's, or init."""
-    return bool(options.checkpoint or checked.get("init") or _has_weights(run_dir))
+    return bool(options.checkpoint or checked.get("init") or has_weights(run_dir))
 
 
 def _backbone(
     checked: Mapping[str, Any], run_dir: Path, options: ExtractOptions, trust: Sequence[str]
 ) -> tuple[nn.Module, str]:
     init = checked.get("init")
-    found = options.checkpoint or (run_dir if _has_weights(run_dir) else None)
-    network = assemble.build_backbone(_untrained(checked) if found else checked, trust)
+    found = options.checkpoint or (run_dir if has_weights(run_dir) else None)
+    network = assemble.build_backbone(untrained(checked) if found else checked, trust)
     if found is not None:
         if init and options.checkpoint is None:
             log.info("init: %s is ignored: %s holds a trained backbone.", init, run_dir)
@@ -178,13 +186,14 @@ def _backbone(
     )
 
 
-def _untrained(checked: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop what would load weights that are replaced at once (and may have to be downloaded)."""
+def untrained(checked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config without what would load weights (or download them) to be replaced at once."""
     node = {k: v for k, v in checked["backbone"].items() if k not in ("weights", "pretrained")}
     return {**checked, "backbone": node}
 
 
-def _has_weights(run_dir: Path) -> bool:
+def has_weights(run_dir: Path) -> bool:
+    """Say whether a folder holds a trained backbone, or checkpoints of one."""
     return (run_dir / "backbone.safetensors").exists() or any(
         (run_dir / "checkpoints").glob("*.ckpt")
     )

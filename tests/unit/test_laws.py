@@ -25,7 +25,10 @@ HALVES_MAY = {*(f"sslight.{half}" for half in HALVES), "sslight.types"}
 #: Who turns configs into objects.
 BUILDERS = {"cli", "commands", "config", "run", "registry"}
 #: Packages that sslight runs without.
-OPTIONAL = ("timm", "sklearn", "datasets", "lightly", "pandas", "pyarrow", "faiss")
+OPTIONAL = (
+    *("timm", "sklearn", "datasets", "lightly", "pandas", "pyarrow", "faiss"),
+    *("onnx", "onnxruntime", "onnxscript"),
+)
 #: Tests whose subject is not one source file.
 CROSSCUTTING = {
     "test_laws.py": "sslight",
