@@ -1,9 +1,20 @@
-"""The walks of sslight, callable from a notebook: fit, extract, evaluate, plan."""
+"""The walks of sslight, callable from a notebook: fit, extract, evaluate, plan, examine."""
 
 from sslight.run.evaluate import evaluate
+from sslight.run.examine import Examination, examine
 from sslight.run.extract import extract
 from sslight.run.fit import FitResult, fit
 from sslight.run.load import load_method
 from sslight.run.plan import Plan, plan
 
-__all__ = ["FitResult", "Plan", "evaluate", "extract", "fit", "load_method", "plan"]
+__all__ = [
+    "Examination",
+    "FitResult",
+    "Plan",
+    "evaluate",
+    "examine",
+    "extract",
+    "fit",
+    "load_method",
+    "plan",
+]
