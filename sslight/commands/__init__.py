@@ -7,9 +7,10 @@ holds them. ``run`` may raise any error; ``cli`` turns it into a sentence and an
 
 #: Every command and its line in ``sslight --help``, in the order in which that shows them.
 COMMANDS: dict[str, str] = {
+    "init": "look at a folder of images and write a config for it",
     "fit": "train a backbone without labels, or go on with a run that was stopped",
     "extract": "write the features of every image",
     "eval": "measure features: sslight eval knn --config ...",
-    "check": "print a config's problems, or what a run would do",
+    "check": "print a config's problems, or what a run would do; --run tries it",
     "list": "list methods, backbones, sources, configs, ...",
 }

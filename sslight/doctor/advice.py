@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sslight.doctor.duplicates import Copies
 from sslight.doctor.images import SplitFacts
 from sslight.doctor.step import StepFigures
-from sslight.doctor.words import Finding, counted, duration, listed, memory, share
+from sslight.doctor.words import Finding, counted, duration, listed, memory
 
 #: Share of a step spent waiting for data from which on it is worth a change.
 _WAITING = 0.1
@@ -71,7 +71,8 @@ def _on_bad(facts: SplitFacts, on_error: str) -> Iterator[Finding]:
     if not facts.bad:
         return
     named = listed(list(facts.bad), 3)
-    looked = share(facts.opened, facts.total, "image")
+    whole = facts.opened == facts.total
+    looked = counted(facts.total, "image") if whole else f"{facts.opened:,} images opened"
     text = f"data.{facts.split}: {len(facts.bad)} of {looked} cannot be read: {named}."
     if on_error == "raise":
         text += " Training would stop there: remove them, or write data.on_error=replace."
@@ -113,9 +114,9 @@ def on_copies(found: Copies) -> Iterator[Finding]:
         shown = listed([f"{b} = {a}" for a, b in found.pairs], 3)
         yield Finding(
             "problem",
-            f"{counted(len(found.pairs), 'image')} of data.{second} also "
-            f"{'is' if len(found.pairs) == 1 else 'are'} in data.{first}: {shown}. Accuracies on "
-            f"them say nothing about new images; remove them from data.{first}.",
+            f"{counted(len(found.pairs), 'image')} of data.{second} "
+            f"{'is' if len(found.pairs) == 1 else 'are'} also in data.{first}: {shown}. Accuracies "
+            f"on them say nothing about new images; remove them from data.{first}.",
         )
     if found.inside:
         yield Finding(
