@@ -12,5 +12,7 @@ COMMANDS: dict[str, str] = {
     "extract": "write the features of every image",
     "eval": "measure features: sslight eval knn --config ...",
     "check": "print a config's problems, or what a run would do; --run tries it",
+    "schema": "print the JSON Schema of a config, for editors",
+    "completion": "print what lets a shell complete commands, names and keys",
     "list": "list methods, backbones, sources, configs, ...",
 }

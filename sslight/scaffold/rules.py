@@ -151,6 +151,17 @@ def warmup(seen: Seen, recipe: Recipe) -> Choice | None:
     return Choice("optim.warmup_epochs", tenth, "a tenth of the training", source)
 
 
+def shorter_schedules(seen: Seen, recipe: Recipe) -> Iterator[Choice]:
+    """Shorten what a recipe does to the method in its first so many epochs."""
+    whole = epochs(seen, recipe).value
+    for key, node in recipe.method.items():
+        given = node.get("epochs") if isinstance(node, dict) else None
+        if isinstance(given, int | float) and given > whole / 4:
+            value = {**node, "epochs": max(whole // 10, 1)}
+            source = f"the recipe's {given:g} epochs are for its longer training; a tenth here"
+            yield Choice(f"method.{key}", value, "a tenth of the training", source)
+
+
 def rate(seen: Seen, recipe: Recipe) -> Choice | None:
     """Say which learning rate follows from the recipe; nothing is written."""
     optim = recipe.tree.get("optim") or {}
@@ -237,6 +248,7 @@ def choose(seen: Seen, recipe: Recipe) -> list[Choice]:
     found = [
         temperature(seen, recipe),
         momentum(seen, recipe),
+        *shorter_schedules(seen, recipe),
         *counted_things(seen, recipe),
         backbone(seen, recipe),
         views(seen, recipe),
