@@ -21,9 +21,8 @@ _SCHEMAS = (_PACKAGE / "_configs" / "schema.json", _PACKAGE.parent / "configs" /
 _BASH = """\
 # sslight: completion for bash. Load it with: eval "$(sslight completion bash)"
 _sslight() {
-    local word="${COMP_WORDS[COMP_CWORD]}"
-    local answer
-    answer="$(printf '%s\\n' "${COMP_WORDS[@]:1:COMP_CWORD}" | sslight completion words 2>/dev/null)"
+    local word="${COMP_WORDS[COMP_CWORD]}" words=("${COMP_WORDS[@]:1:COMP_CWORD}") answer
+    answer="$(printf '%s\\n' "${words[@]}" | sslight completion words 2>/dev/null)"
     COMPREPLY=($(compgen -W "$answer" -- "$word"))
     if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=.] ]]; then compopt -o nospace; fi
 }
@@ -33,8 +32,8 @@ _ZSH = """\
 #compdef sslight
 # sslight: completion for zsh. Load it with: eval "$(sslight completion zsh)"
 _sslight() {
-    local -a answer
-    answer=(${(f)"$(printf '%s\\n' "${(@)words[2,CURRENT]}" | sslight completion words 2>/dev/null)"})
+    local -a answer so_far=("${(@)words[2,CURRENT]}")
+    answer=(${(f)"$(printf '%s\\n' "${so_far[@]}" | sslight completion words 2>/dev/null)"})
     compadd -S '' -M 'r:|[._]=*' -- ${(M)answer:#*[=.]}
     compadd -M 'r:|[._]=*' -- ${answer:#*[=.]}
     _files

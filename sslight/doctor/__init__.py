@@ -1,4 +1,4 @@
-"""``sslight check --run``: look at the images, draw the views, run a few real steps, say what helps.
+"""``sslight check --run``: look at images, draw views, run a few real steps, say what helps.
 
 The files here take objects and return figures; :func:`sslight.run.examine` goes from a config to
 them. :mod:`advice` turns figures into sentences and computes nothing else.

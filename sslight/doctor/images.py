@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from sslight.data.dataset import seeded
@@ -126,9 +125,10 @@ def label_facts(source: Source) -> LabelFacts | None:
 
 
 def _images(source: Source, rows: np.ndarray, bad: list[str]) -> Iterator[Tensor]:
-    with torch.no_grad():
-        for i in rows.tolist():
-            try:
-                yield load(source, i)
-            except ImageError as error:
-                bad.append(str(error))
+    for i in rows.tolist():
+        try:
+            image = load(source, i)
+        except ImageError as error:  # noqa: PERF203  each image may fail
+            bad.append(str(error))
+        else:
+            yield image

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -17,8 +17,9 @@ from sslight.checkpoints import init_backbone
 from sslight.data.errors import ImageError
 from sslight.data.sources.base import Source
 from sslight.doctor import Finding, advice, words
-from sslight.doctor.duplicates import Copies, copies
+from sslight.doctor.duplicates import copies
 from sslight.doctor.images import SplitFacts, look
+from sslight.doctor.lines import Line, copies_in_words, in_words, step_lines
 from sslight.doctor.step import StepFigures, TimedData, measure
 from sslight.doctor.views import draw_sheet
 from sslight.errors import refusing
@@ -36,8 +37,6 @@ _LEFT_OUT = (
 _FILES, _DECODED = 40, 4
 #: A method that looks at all images before an epoch is measured on no more than these.
 _BEFORE_EPOCH = 20_000
-
-Line = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -115,15 +114,13 @@ class _Examiner:
             self._draw(self.data.source("train"))
             if facts["train"].good:
                 self._measure()
-        return Examination(
-            plan, tuple(self.lines), tuple(advice.sort(self.findings)), self.figures
-        )
+        return Examination(plan, tuple(self.lines), tuple(advice.sort(self.findings)), self.figures)
 
     # ---------------------------------------------------------------- images
 
     def _look(self, split: str) -> SplitFacts:
         facts = look(self.data.source(split), self.most)
-        self.lines.append((f"data.{split}", _in_words(facts)))
+        self.lines.append((f"data.{split}", in_words(facts)))
         self.findings += advice.on_images(facts, self.on_error)
         return facts
 
@@ -132,7 +129,7 @@ class _Examiner:
             return
         train, test = self.data.source("train"), self.data.source("test")
         found = copies(train, test, _FILES * self.most, _DECODED * self.most)
-        self.lines.append(("duplicates", _copies_in_words(found)))
+        self.lines.append(("duplicates", copies_in_words(found)))
         self.findings += advice.on_copies(found)
 
     def _draw(self, train: Source) -> None:
@@ -162,7 +159,7 @@ class _Examiner:
         if data.num_images("train") < self.data.num_images("train"):
             self._say_partial(data)
         run = advice.length(step, clock.total, clock.per_epoch)
-        self.lines += _step_lines(step, run, ranks)
+        self.lines += step_lines(step, run, ranks)
         self.findings += advice.on_step(step, self._situation(method, ranks))
         self.findings += advice.on_length(run, step)
         self.figures = step
@@ -181,8 +178,8 @@ class _Examiner:
         looks_at_all = type(method).before_epoch is not SSLModule.before_epoch
         if looks_at_all and self.data.num_images("train") > _BEFORE_EPOCH:
             node["limit"] = max(_BEFORE_EPOCH, node["batch_size"])
-        built = assemble.build_data({**self.config, "data": node}, self.trust, TimedData)
-        return built  # type: ignore[return-value]
+        config = {**self.config, "data": node}
+        return cast(TimedData, assemble.build_data(config, self.trust, TimedData))
 
     def _trainer_in(self, folder: Path) -> Callable[[pl.Callback], pl.Trainer]:
         node = {key: value for key, value in self.node.items() if key not in _LEFT_OUT}
@@ -211,70 +208,6 @@ class _Examiner:
             exact_accumulation=method.accumulation == "exact",
             on_error=self.on_error,
         )
-
-
-def _in_words(facts: SplitFacts) -> str:
-    parts = [f"{words.share(facts.opened, facts.total, 'image')} opened"]
-    parts.append(f"{len(facts.bad)} unreadable" if facts.bad else "all readable")
-    if facts.good:
-        parts += [_sizes(facts), *_colours(facts)]
-    if facts.labels is not None:
-        parts.append(_labels(facts))
-    return ", ".join(parts)
-
-
-def _sizes(facts: SplitFacts) -> str:
-    low, high = facts.sizes.min(axis=0), facts.sizes.max(axis=0)
-    if (low == high).all():
-        return f"{low[1]} x {low[0]} px"
-    median = facts.short_sides[facts.good // 2]
-    sides = facts.short_sides
-    return f"shorter side {sides[0]} to {sides[-1]} px (median {median})"
-
-
-def _colours(facts: SplitFacts) -> Iterator[str]:
-    yield " and ".join(words.counted(c, "channel") for c in sorted(facts.channels))
-    if facts.grey:
-        yield f"{'all' if facts.grey == facts.good else facts.grey} grey"
-
-
-def _labels(facts: SplitFacts) -> str:
-    counts = [n for n in facts.labels.counts.values() if n] if facts.labels else []
-    if not counts or facts.labels is None:
-        return "no label"
-    each = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
-    rest = f", {facts.labels.unlabelled:,} without" if facts.labels.unlabelled else ""
-    return f"{words.counted(len(counts), 'class', 'classes')} of {each}{rest}"
-
-
-def _copies_in_words(found: Copies) -> str:
-    how = "pixels" if found.by_pixels else "whole files"
-    (a, b), (n, m), (whole_a, whole_b) = found.splits, found.compared, found.totals
-    sides = f"{words.share(m, whole_b, 'image')} of {b} with {words.share(n, whole_a, 'image')} of {a}"
-    rest = "" if found.complete else "; a sample, so others may have been missed"
-    return f"{len(found.pairs)} ({how} compared: {sides}{rest})"
-
-
-def _step_lines(step: StepFigures, run: advice.Length, ranks: int) -> list[Line]:
-    where = step.device if ranks == 1 else f"{step.device}, one of {ranks} devices"
-    of = f" of {words.memory(step.device_memory)}" if step.device_memory else ", of this process"
-    micro = "" if step.accumulate == 1 else f" = {step.accumulate} micro-batches"
-    rate = step.images * step.accumulate / step.step
-    loader = f"{words.counted(step.workers, 'worker')}" if step.workers else "no workers"
-    lines = [
-        ("measured on", f"{where}, medians of {words.counted(step.laps, 'micro-batch', 'micro-batches')}"),
-        ("memory", f"{words.memory(step.memory)}{of} at its peak, {step.images} images at a time"),
-        ("step", f"{words.duration(step.step)}{micro}, {rate:,.0f} images a second and device"),
-        ("  computing", words.duration(step.accumulate * step.compute)),
-        ("  augmenting", words.duration(step.accumulate * step.augment)),
-        ("  waiting", f"{words.duration(step.accumulate * step.steady_wait)} for data ({loader}; "
-                      f"one takes {words.duration(step.load)} for {step.images} images)"),
-        ("epoch", f"{words.duration(run.epoch)}, {run.per_epoch:,} steps"),
-        ("in all", f"{words.duration(run.total)}, {run.steps:,} steps; evaluation not counted"),
-    ]  # fmt: skip
-    if step.before_epoch >= 0.1:
-        lines.insert(6, ("before an epoch", words.duration(step.before_epoch)))
-    return lines
 
 
 def _out_of_memory(data: TimedData, node: Mapping[str, Any], method: SSLModule) -> Finding:

@@ -25,7 +25,9 @@ def flow(value: Any) -> str:
     return "null" if value is None else json.dumps(value)
 
 
-def line(indent: int, key: str, value: Any = None, comment: str = "", *, open_: bool = False) -> str:
+def line(
+    indent: int, key: str, value: Any = None, comment: str = "", *, open_: bool = False
+) -> str:
     """Write ``key: value  # comment``; with ``open_`` the value stands on the next lines."""
     written = f"{'  ' * indent}{key}:" + ("" if open_ else f" {flow(value)}")
     if not comment:

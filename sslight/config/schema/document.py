@@ -87,8 +87,11 @@ def _class(members: Members, key: str) -> Schema:
     found = members.types.arguments(None, section_class(key))
     if key == "optim":
         said = found["properties"]["optimizer"].get("description", "")
-        named = [{"enum": registry.names("optimizer")}, {"type": "string", "pattern": "^[A-Z]|:"}]
-        found["properties"]["optimizer"] = with_description(any_of([*named, LATER_REF]), said)
+        known: Schema = {"enum": registry.names("optimizer")}
+        torchs: Schema = {"type": "string", "pattern": "^[A-Z]|:"}
+        found["properties"]["optimizer"] = with_description(
+            any_of([known, torchs, LATER_REF]), said
+        )
     return {**found, "type": ["object", "null"]}
 
 
