@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -48,6 +49,12 @@ class LoadedBackbone(nn.Module):
         self.embed_dim = int(backbone.embed_dim)  # type: ignore[arg-type]
         self.source, self.meta = source, dict(meta or {})
         self.backbone_spec = spec_of(backbone)
+
+    def __repr__(self) -> str:
+        name = self.backbone_spec.name if self.backbone_spec else type(self.backbone).__name__
+        origin = f" from {self.source}" if self.source else ""
+        view = f"images of {self.view.size} px" if self.view is not None else "images"
+        return f"LoadedBackbone({name}{origin}: {view} to {self.embed_dim} numbers)"
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised float images ``[B, C, H, W]`` to embeddings ``[B, D]``."""
@@ -101,7 +108,7 @@ class LoadedBackbone(nn.Module):
 
 
 def load_backbone(
-    source: str | Path | nn.Module,
+    source: str | os.PathLike[str] | nn.Module,
     *,
     weights: Which = "main",
     backbone: nn.Module | None = None,
@@ -112,8 +119,9 @@ def load_backbone(
     """Load a backbone for use: ``load_backbone("runs/x").embed(paths)``.
 
     Args:
-        source: A run folder, a ``.safetensors`` file of ours, a checkpoint (``.ckpt``) of ours, a
-            backbone's name, or a module.
+        source: A run folder (or what ``fit`` returned), a ``.safetensors`` file of ours, a
+            checkpoint (``.ckpt``) of ours, a backbone's name, a module, or a method (of which the
+            backbone that it evaluates is taken).
         weights: ``main`` is what the method evaluates, ``ema`` the average that ``ema_weights``
             kept, ``student`` the trained network where that is another one.
         backbone: The network to fill, where the file cannot name it (a module of your own).
@@ -126,13 +134,13 @@ def load_backbone(
         ValueError: weights do not fit, or a bare name would have random weights.
     """
     if isinstance(source, nn.Module):
-        network, record = as_backbone(source), None
+        network, record = as_backbone(getattr(source, "eval_backbone", source)), None
     else:
-        network, record = _open(str(source), weights, backbone, init)
+        network, record = _open(os.fspath(source), weights, backbone, init)
     loaded = LoadedBackbone(
         network,
         view if view is not None else view_of(record.view if record else None),
-        source=str(source) if not isinstance(source, nn.Module) else type(source).__name__,
+        source=type(source).__name__ if isinstance(source, nn.Module) else os.fspath(source),
         meta=record.meta if record else None,
     )
     return loaded.to(device)

@@ -140,7 +140,7 @@ class Subject:
         return thing
 
 
-@dataclass
+@dataclass(repr=False)
 class Result:
     """The figures of one protocol.
 
@@ -159,6 +159,10 @@ class Result:
     n: int = 0
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items())
+        return f"Result({self.protocol}, {self.n} images: {figures})"
 
     def to_json(self) -> str:
         """As text."""

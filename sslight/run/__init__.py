@@ -3,9 +3,10 @@
 from sslight.run.evaluate import evaluate
 from sslight.run.examine import Examination, examine
 from sslight.run.extract import extract
-from sslight.run.fit import FitResult, fit
+from sslight.run.fit import fit
 from sslight.run.load import load_method
 from sslight.run.plan import Plan, plan
+from sslight.run.result import FitResult
 
 __all__ = [
     "Examination",

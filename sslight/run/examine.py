@@ -67,7 +67,7 @@ class Examination:
 
 
 def examine(
-    config: str | Path | Mapping[str, Any],
+    config: str | os.PathLike[str] | Mapping[str, Any],
     overrides: Iterable[str] = (),
     *,
     trust: Sequence[str] = (),
