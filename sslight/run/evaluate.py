@@ -74,7 +74,7 @@ def evaluate(
         data: A data module in place of the config's ``data``.
         trust: Packages whose classes the config may name.
     """
-    if not isinstance(config, Mapping) and (Path(config) / "manifest.json").is_file():
+    if isinstance(config, str | os.PathLike) and (Path(config) / "manifest.json").is_file():
         store = Path(config)
         with write_log_file(store):
             return _run(Subject(store), _wanted({}, protocols), store, trust)
