@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print a shell's script, or what the last word may become."""
-    from sslight.completion import SCRIPTS, candidates
+    from sslight.commands._completion import SCRIPTS, candidates
 
     if args.shell == "words":
         print("\n".join(candidates(sys.stdin.read().split("\n")[:-1])))

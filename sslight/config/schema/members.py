@@ -65,9 +65,8 @@ class Members:
     def member(self, family: str, name: str) -> Schema:
         """Return a reference to the keys of one member."""
         thing = registry.resolve(family, name)
-        return self.types.define(
-            f"{family}.{name}", lambda: self.types.arguments(family, thing, "name")
-        )
+        label = f"{family}.{name.replace('/', '.')}"  # a slash would part a reference
+        return self.types.define(label, lambda: self.types.arguments(family, thing, "name"))
 
     def _groups(self, family: str) -> list[tuple[list[str], Schema]]:
         """Return names that take the same keys together, with a reference to these."""

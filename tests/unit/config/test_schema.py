@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +29,18 @@ def validator() -> Draft7Validator:
     return Draft7Validator(made)
 
 
+def as_read(tree: Any) -> Any:
+    """A config as an editor reads it: sslight keeps ``1.0e-4`` as written until it knows better."""
+    if isinstance(tree, dict):
+        return {key: as_read(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [as_read(value) for value in tree]
+    number = isinstance(tree, str) and re.fullmatch(r"-?\d[\d.]*(e[+-]?\d+)?", tree)
+    return float(tree) if number else tree
+
+
 def errors(validator: Draft7Validator, tree: Any) -> list[str]:
+    tree = as_read(tree)
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(tree)]
 
 
@@ -86,11 +98,21 @@ RIGHT = [
     {"backbone": {"name": "timm/vit_small_patch16_224", "drop_path": 0.1}},
     {"data": {"batch_size": "???", "workers": "auto", "limit": {"num": 5}, "test": None}},
     {"data": {"batch_size": "${seed}", "views": [{"size": 32, "count": 2}]}},
-    {"optim": {"lr": {"name": "warmup", "epochs": 5, "schedule": {"name": "constant", "value": 1}}}},
+    {
+        "optim": {
+            "lr": {"name": "warmup", "epochs": 5, "schedule": {"name": "constant", "value": 1}}
+        }
+    },
     {"optim": {"optimizer": "RMSprop", "options": {"alpha": 0.9}}},
     {"trainer": {"devices": [0, 1], "sync_batchnorm": 2, "strategy": {"name": "manual"}}},
     {"trainer": {"logger": [{"name": "CSVLogger"}], "precision": "bf16-mixed"}},
-    {"callbacks": {"knn": None, "fast": {"name": "knn", "k": 5}, "lr": {"name": "LearningRateMonitor"}}},
+    {
+        "callbacks": {
+            "knn": None,
+            "fast": {"name": "knn", "k": 5},
+            "lr": {"name": "LearningRateMonitor"},
+        }
+    },
     {"callbacks": {"knn": {"name": "collapse"}}, "eval": {"knn": {"k": [1, 5]}}},
     {"run_dir": 7, "resume": "must"},
 ]

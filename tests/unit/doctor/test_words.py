@@ -7,7 +7,14 @@ from sslight.doctor import words
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0.0384, "38 ms"), (2.44, "2.4 s"), (75, "75 s"), (600, "10 min"), (11160, "3.1 h"), (3e5, "3.5 d")],
+    [
+        (0.0384, "38 ms"),
+        (2.44, "2.4 s"),
+        (75, "75 s"),
+        (600, "10 min"),
+        (11160, "3.1 h"),
+        (3e5, "3.5 d"),
+    ],
 )
 def test_durations(seconds, said):
     assert words.duration(seconds) == said

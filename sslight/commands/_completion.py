@@ -15,7 +15,7 @@ from typing import Any
 from sslight.commands import COMMANDS
 
 #: Where the schema lies: in the wheel, or in a checkout.
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 _SCHEMAS = (_PACKAGE / "_configs" / "schema.json", _PACKAGE.parent / "configs" / "schema.json")
 
 _BASH = """\
