@@ -13,6 +13,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     config_arguments(parser)
     parser.add_argument(
         "--run",
+        dest="tried",  # cli keeps the command itself in args.run
         action="store_true",
         help="open images, draw views, run a few real steps, and say what to change",
     )
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     config.checked(composed, "fit", trust=args.trust)
     from sslight import run
 
-    if args.run:
+    if args.tried:
         _examine(run, composed, args)
     else:
         show(run.plan(composed, trust=args.trust))

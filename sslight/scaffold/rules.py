@@ -101,7 +101,7 @@ def backbone(seen: Seen, recipe: Recipe) -> Choice | None:
         node = {**own, "name": "vit_t_16", "image_size": view_size(seen, recipe)}
         node["patch_size"] = int(own.get("patch_size", name.rpartition("_")[2]))
         return Choice("backbone", node, "the smallest; no GPU here", _BACKBONE_SOURCE)
-    if not name.startswith("resnet"):
+    if not name.startswith("resnet") and (seen.gpu or recipe.needs_tokens):
         return None
     large = seen.gpu and seen.images >= _MANY and seen.side > SMALL
     node = {"name": "resnet50" if large else "resnet18"}

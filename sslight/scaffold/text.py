@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,15 +26,23 @@ def flow(value: Any) -> str:
     return "null" if value is None else json.dumps(value)
 
 
-def line(
-    indent: int, key: str, value: Any = None, comment: str = "", *, open_: bool = False
-) -> str:
-    """Write ``key: value  # comment``; with ``open_`` the value stands on the next lines."""
-    written = f"{'  ' * indent}{key}:" + ("" if open_ else f" {flow(value)}")
+def line(indent: int, key: str, value: Any, comment: str = "") -> str:
+    """Write ``key: value  # comment``, in several lines where it is long."""
+    margin = "  " * indent
+    written = f"{margin}{key}: {flow(value)}"
+    if len(written) > _WIDTH:
+        written = _folded(written.lstrip(), margin)
     if not comment:
         return written
     beside = f"{written:<{_COLUMN - 2}}  # {comment}"
-    return beside if len(beside) <= _WIDTH else f"{'  ' * indent}# {comment}\n{written}"
+    return beside if len(beside) <= _WIDTH else f"{margin}# {comment}\n{written}"
+
+
+def _folded(text: str, margin: str) -> str:
+    """Break a flow mapping between words; YAML reads a line break there as a space."""
+    wrapper = textwrap.TextWrapper(_WIDTH, margin, f"{margin}  ", break_long_words=False)
+    wrapper.break_on_hyphens = False
+    return wrapper.fill(text)
 
 
 def _text(text: str) -> str:
