@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +27,9 @@ PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 PROSE = [*PAGES, REPOSITORY / "ARCHITECTURE.md", REPOSITORY / "CHANGELOG.md"]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 NOT_RUN = "# not run: "
+
+#: Commands that read no config; that they parse is all there is to see.
+WITHOUT_CONFIG = ("completion", "schema")
 
 #: What a fragment of a config is read on top of.
 WHOLE = ["method=simclr", "backbone=resnet18", "data.train={name: fake}"]
@@ -81,7 +84,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a few photos, the files that the docs show, and a small finished run."""
     folder = tmp_path_factory.mktemp("desk")
     draw = np.random.default_rng(0)
-    for i, kind in enumerate(("cat", "dog", "cat", "dog")):
+    for i, kind in enumerate(("cat", "dog") * 6):
         (folder / "photos" / kind).mkdir(parents=True, exist_ok=True)
         pixels = draw.integers(0, 256, (3, 40, 48), dtype=np.uint8)
         write_jpeg(torch.from_numpy(pixels), str(folder / "photos" / kind / f"{i}.jpg"))
@@ -95,7 +98,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.chdir(folder)
     try:
         small_run()
-        begun_run("folder_resnet50")
+        begun_run("simclr/folder_resnet50", ["data.train.root=photos"])
+        assert cli.main(["init", "photos"]) == 0
+        begun_run("photos.yaml")
     finally:
         os.chdir(here)
         restore(before)
@@ -109,11 +114,12 @@ def small_run() -> None:
     sslight.extract("runs/quickstart")
 
 
-def begun_run(name: str) -> None:
-    """What ``fit`` writes first, of the run that the README goes on with in later commands."""
-    composed = config.load(f"simclr/{name}", ["data.train.root=photos"])
-    (Path("runs") / name).mkdir(parents=True)
-    (Path("runs") / name / "config.yaml").write_text(composed.text)
+def begun_run(name: str, overrides: Sequence[str] = ()) -> None:
+    """What ``fit`` writes first, of a run that a page goes on with in later commands."""
+    composed = config.load(name, overrides)
+    run = Path("runs") / composed.name
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text(composed.text)
 
 
 def restore(before: dict[str, str | None]) -> None:
@@ -199,6 +205,11 @@ def test_commands_parse_and_their_configs_pass(where: str, words: list[str], ins
     args = cli._parse(words)
     if args.command == "list":
         assert args.family in SECTIONS, where
+    elif args.command == "init":
+        assert (inside / args.folder).is_dir(), where
+        assert args.method in sslight.registry.names("method"), where
+    elif args.command in WITHOUT_CONFIG:
+        pass
     elif not (inside / args.config / "manifest.json").exists():
         assert problems(args) == [], where
     for protocol in getattr(args, "words", []):
