@@ -1,7 +1,8 @@
 """Fill the generated parts of README.md and docs/: keys from signatures, names from the registry.
 
-docs/method_reference.md is written whole, from the docstrings of the methods. Elsewhere a table
-stands between ``<!-- keys: data -->`` or ``<!-- list: methods -->`` and ``<!-- end -->``.
+docs/method_reference.md is written whole, from the docstrings of the methods, and so is
+configs/schema.json, from every signature. Elsewhere a table stands between ``<!-- keys: data -->``
+or ``<!-- list: methods -->`` and ``<!-- end -->``.
 Run ``python scripts/docs_tables.py`` after changing a signature; the tests say when that is due.
 """
 
@@ -15,6 +16,8 @@ from typing import Any
 
 from sslight import ViewSpec, registry
 from sslight.config import hints
+from sslight.config.schema import write_schema
+from sslight.config.schema.described import described, plain
 from sslight.config.sections import Settings, section_class
 from sslight.registry.listing import listing
 from sslight.schedules import Schedule
@@ -24,12 +27,12 @@ REPOSITORY = Path(__file__).parents[1]
 REFERENCE = REPOSITORY / "docs" / "method_reference.md"
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 LONG = re.compile(r"a mapping with ((?:\w+, ){4}\w+)(?:, \w+\b(?! \{))+")
-ROLE = re.compile(r":\w+:`~?([\w.]+)`")
 TABLE = re.compile(r"<!-- (keys|list): (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
 
 
 def main() -> None:
-    """Write the reference and every table anew."""
+    """Write the reference, every table and the schema for editors anew."""
+    write_schema(REPOSITORY / "configs" / "schema.json")
     REFERENCE.write_text(reference(), encoding="utf-8")
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
@@ -54,7 +57,7 @@ def reference() -> str:
 def _prose(thing: Any) -> str:
     """Return a docstring without its ``Args``, as Markdown."""
     text = re.sub(r"^Args:\n(?:(?: .*)?\n)*", "", f"{inspect.getdoc(thing)}\n", flags=re.MULTILINE)
-    return _plain(inspect.cleandoc(text).replace("\n    ", "\n"))
+    return plain(inspect.cleandoc(text).replace("\n    ", "\n"))
 
 
 def _whole(found: re.Match[str]) -> str:
@@ -70,7 +73,7 @@ def table(kind: str, name: str) -> str:
 def keys(name: str) -> str:
     """Return the keys of a section (``data``) or of a family's member (``source/folder``)."""
     family, thing = _thing(name)
-    said = _described(thing)
+    said = described(thing)
     rows = ["| key | takes | default | |", "|---|---|---|---|"]
     for key, part in registry.signature(family, thing).items():
         takes = _cell(LONG.sub(r"a mapping with \1, ...", hints.describe(part.annotation)))
@@ -114,28 +117,8 @@ def _yaml(value: Any) -> str:
     return f"{{name: {type(value).__name__.lower()}, {text}}}"
 
 
-def _described(thing: Any) -> dict[str, str]:
-    """Read the Args or Attributes of a docstring: the text of each, on one line."""
-    found: dict[str, str] = {}
-    inside, current = False, ""
-    for line in (inspect.getdoc(thing) or "").splitlines():
-        if line and not line.startswith(" "):
-            inside = line in ("Args:", "Attributes:")
-        elif inside and (entry := re.match(r"    (\w+): (.*)", line)):
-            current = entry[1]
-            found[current] = entry[2]
-        elif inside and current:
-            found[current] = f"{found[current]} {line.strip()}".strip()
-    return found
-
-
-def _plain(text: str) -> str:
-    return ROLE.sub(r"`\1`", text).replace("``", "`")
-
-
 def _cell(text: str) -> str:
-    plain = _plain(text).replace("|", "\\|")
-    return re.sub(r"\bNone\b", "null", plain)
+    return re.sub(r"\bNone\b", "null", plain(text).replace("|", "\\|"))
 
 
 if __name__ == "__main__":

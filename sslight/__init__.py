@@ -10,7 +10,34 @@ Every method is a public name too, under its class name.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what editors and type checkers see; `__getattr__` does the rest
+    from sslight.augment import ViewSpec as ViewSpec
+    from sslight.augment import make_views as make_views
+    from sslight.augment import views as views
+    from sslight.backbones import backbone as backbone
+    from sslight.backbones.protocol import as_backbone as as_backbone
+    from sslight.checkpoints import load_backbone as load_backbone
+    from sslight.config import ConfigError as ConfigError
+    from sslight.data.datamodule import SSLDataModule as SSLDataModule
+    from sslight.data.limit import Limit as Limit
+    from sslight.data.sources.base import Source as Source
+    from sslight.features import load_features as load_features
+    from sslight.module import SSLModule as SSLModule
+    from sslight.optim import ParamRule as ParamRule
+    from sslight.optim import Recipe as Recipe
+    from sslight.registry import register as register
+    from sslight.run import load_method as load_method
+    from sslight.run.evaluate import evaluate as evaluate
+    from sslight.run.extract import extract as extract
+    from sslight.run.fit import fit as fit
+    from sslight.schedules import Clock as Clock
+    from sslight.schedules import Schedule as Schedule
+    from sslight.train_steps import get_train_step as get_train_step
+    from sslight.train_steps import register_train_step as register_train_step
+    from sslight.types import Batch as Batch
+    from sslight.types import StepOutput as StepOutput
 
 #: Public name -> the module that defines it.
 _HOMES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ _FILES = {"main": "backbone.safetensors", "ema": "backbone_ema.safetensors"}
 
 
 def load_backbone(
-    source: str | Path | nn.Module,
+    source: str | os.PathLike[str] | nn.Module,
     *,
     weights: Which = "main",
     backbone: nn.Module | None = None,
@@ -35,9 +36,9 @@ def load_backbone(
     """Load a backbone for use: ``load_backbone("runs/x").embed(paths)``.
 
     Args:
-        source: A run folder; a weight file or its ``https://host/file#sha256=<hex>``, ours or of a
+        source: A run folder, or what ``fit`` returned; a weight file or its ``https://host/file#sha256=<hex>``, ours or of a
             project whose layout :mod:`sslight.checkpoints.layouts` knows; a backbone's name; or a
-            module.
+            module; or a method, of which the backbone that it evaluates is taken.
         weights: Of a run: ``main`` is what the method evaluates, ``ema`` the average that
             ``ema_weights`` kept, ``student`` the trained network where that is another one.
         backbone: The network to fill, where the file does not tell it (a module of your own).
@@ -54,13 +55,13 @@ def load_backbone(
             have random weights.
     """
     if isinstance(source, nn.Module):
-        network, record, report = as_backbone(source), None, None
+        network, record, report = as_backbone(getattr(source, "eval_backbone", source)), None, None
     else:
-        network, record, report = _open(str(source), weights, backbone, init)
+        network, record, report = _open(os.fspath(source), weights, backbone, init)
     loaded = LoadedBackbone(
         network,
         view if view is not None else view_of(record.view if record else None),
-        source=str(source) if not isinstance(source, nn.Module) else type(source).__name__,
+        source=type(source).__name__ if isinstance(source, nn.Module) else os.fspath(source),
         meta=record.meta if record else None,
         report=report,
     )

@@ -42,6 +42,12 @@ class LoadedBackbone(nn.Module):
         self.source, self.meta, self.report = source, dict(meta or {}), report
         self.backbone_spec = spec_of(backbone)
 
+    def __repr__(self) -> str:
+        name = self.backbone_spec.name if self.backbone_spec else type(self.backbone).__name__
+        origin = f" from {self.source}" if self.source else ""
+        view = f"images of {self.view.size} px" if self.view is not None else "images"
+        return f"LoadedBackbone({name}{origin}: {view} to {self.embed_dim} numbers)"
+
     def forward(self, images: Tensor) -> Tensor:
         """Normalised float images ``[B, C, H, W]`` to embeddings ``[B, D]``."""
         out: Tensor = self.backbone(images)

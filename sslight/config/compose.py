@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,12 +51,14 @@ class Config(dict[str, Any]):
         return str(yaml.safe_dump(dict(self), sort_keys=False, allow_unicode=True, width=100))
 
 
-def compose(config: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Config:
+def compose(
+    config: str | os.PathLike[str] | Mapping[str, Any], overrides: Iterable[str] = ()
+) -> Config:
     """Return a config changed by overrides, all at once and in any order.
 
     Args:
-        config: A path, a run's folder, the name of a shipped config, or a mapping (also a config
-            that was composed before).
+        config: A path, a run's folder (or what ``fit`` returned, which stands for it), the name of
+            a shipped config, or a mapping (also a config that was composed before).
         overrides: ``key=value`` each, the value read as YAML.
 
     Raises:
@@ -72,7 +75,7 @@ def compose(config: str | Path | Mapping[str, Any], overrides: Iterable[str] = (
     )
 
 
-def load(config: str | Path, overrides: Iterable[str] = ()) -> Config:
+def load(config: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Config:
     """Compose a config from a file (or a shipped name) and overrides; see :func:`compose`."""
     return compose(config, overrides)
 
@@ -82,7 +85,7 @@ def save(composed: Mapping[str, Any], path: str | Path) -> None:
     write_atomically(Path(path), Config(composed).text.encode())
 
 
-def find(config: str | Path, folder: Path | None = None) -> Path:
+def find(config: str | os.PathLike[str], folder: Path | None = None) -> Path:
     """Return the file meant by a path (relative to ``folder``) or by a shipped config's name.
 
     Raises:
@@ -94,10 +97,10 @@ def find(config: str | Path, folder: Path | None = None) -> Path:
     if (path / "config.yaml").is_file():
         return path / "config.yaml"
     known = shipped()
-    name = str(config).removesuffix(".yaml")
+    name = os.fspath(config).removesuffix(".yaml")
     if name in known:
         return known[name]
-    raise ConfigError([Problem("", _not_found(str(config), path, list(known)))])
+    raise ConfigError([Problem("", _not_found(os.fspath(config), path, list(known)))])
 
 
 def shipped() -> dict[str, Path]:

@@ -31,7 +31,8 @@ OURS = {
     "use_distributed_sampler": "ranks share each batch of data.batch_size images; remove the key",
 }
 
-_HOMES = {
+#: Keys that name a public class of Lightning, and where it lives.
+HOMES = {
     "logger": "pytorch_lightning.loggers",
     "profiler": "pytorch_lightning.profilers",
     "strategy": "pytorch_lightning.strategies",
@@ -56,12 +57,12 @@ def _one(reader: Reader, key: str, name: str, value: Any) -> Any:
     parameters = registry.signature(None, pl.Trainer)
     if name in OURS:
         return reader.fail(key, f"is sslight's: {OURS[name]}.")
-    if name in _HOMES:
+    if name in HOMES:
         return _chosen(reader, key, name, value)
     if name == "sync_batchnorm":
         return reader.read(key, value, bool | int)
     if name == "accelerator":
-        return _word(reader, key, value, _accelerators())
+        return _word(reader, key, value, accelerators())
     if name in parameters:
         return reader.read(key, value, parameters[name].annotation)
     allowed = [word for word in parameters if word not in OURS]
@@ -92,8 +93,8 @@ def _named(reader: Reader, key: str, kind: str, node: dict[str, Any]) -> Any:
         said = f"missing; it says which {kind}." if name is None else f"unknown {kind} {name!r}."
         if str(name).startswith("fsdp"):
             said = f"{name} is Lightning's FSDP 1. Write model_parallel (FSDP2)."
-        known = [*_ours(kind), *_words(kind), *_public(kind)]
-        return reader.fail(f"{key}.name", said + registry.did_you_mean(str(name), known))
+        nearest = registry.did_you_mean(str(name), known(kind))
+        return reader.fail(f"{key}.name", said + nearest)
     given = {word: entry for word, entry in node.items() if word != "name"}
     options = {**_folder(kind, thing, Path()), **given}
     read = calls.call(reader, key, thing, options, label=str(name))
@@ -122,7 +123,7 @@ def _find(kind: str, name: Any) -> Any | None:
     """Return one of sslight's strategies, or a public class of Lightning."""
     if name in _ours(kind):
         return _ours(kind)[name]
-    return getattr(importlib.import_module(_HOMES[kind]), name) if name in _public(kind) else None
+    return getattr(importlib.import_module(HOMES[kind]), name) if name in _public(kind) else None
 
 
 def _ours(kind: str) -> dict[str, Callable[..., Any]]:
@@ -132,7 +133,7 @@ def _ours(kind: str) -> dict[str, Callable[..., Any]]:
 
 
 def _public(kind: str) -> list[str]:
-    names = importlib.import_module(_HOMES[kind]).__all__
+    names = importlib.import_module(HOMES[kind]).__all__
     return [name for name in names if name not in _ABSTRACT and not name.startswith("FSDP")]
 
 
@@ -146,7 +147,13 @@ def _words(kind: str) -> list[str]:
     return ["auto", *(word for word in theirs if word not in _ours(kind) and "fsdp" not in word)]
 
 
-def _accelerators() -> list[str]:
+def known(kind: str) -> list[str]:
+    """Return the names that a strategy, profiler or logger may have."""
+    return [*_ours(kind), *_words(kind), *_public(kind)]
+
+
+def accelerators() -> list[str]:
+    """Return the names of Lightning's accelerators."""
     from pytorch_lightning.accelerators import AcceleratorRegistry
 
     return sorted({"auto", "gpu", *AcceleratorRegistry.available_accelerators()})

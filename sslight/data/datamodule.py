@@ -96,6 +96,10 @@ class SSLDataModule(pl.LightningDataModule):
         self._eval_maker: ViewMaker | None = None
         self._train_loader: TrainLoader | None = None
 
+    def __repr__(self) -> str:
+        splits = ", ".join(self.split_names)
+        return f"{type(self).__name__}({splits}; batches of {self.batch_size})"
+
     # ---------------------------------------------------------------- splits
 
     @property

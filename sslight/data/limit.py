@@ -139,6 +139,10 @@ class Subset(Source):
         """Returns the source's image of this row."""
         return self.source.load(self._row(i))
 
+    def file(self, i: int) -> bytes | None:
+        """Returns the source's file of this row, or None."""
+        return self.source.file(self._row(i))
+
     def id(self, i: int) -> str:
         """Returns the source's name of this row."""
         return self.source.id(self._row(i))

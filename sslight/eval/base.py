@@ -173,7 +173,7 @@ class Subject:
         return thing
 
 
-@dataclass
+@dataclass(repr=False)
 class Result:
     """The figures of one protocol.
 
@@ -194,6 +194,10 @@ class Result:
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
     images: ImageTable | None = field(default=None, compare=False, repr=False)
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items())
+        return f"Result({self.protocol}, {self.n} images: {figures})"
 
     def to_json(self) -> str:
         """As text."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +16,13 @@ from sslight.features.ids import PackedIds
 from sslight.features.manifest import FILE, Manifest, SplitEntry, layer_file
 
 
-def load_features(path: str | Path, *, partial: bool = False) -> FeatureStore:
+def load_features(path: str | os.PathLike[str], *, partial: bool = False) -> FeatureStore:
     """Open a feature store (or a run folder that holds one under ``features/``).
 
     ``load_features("runs/x")["train"].array()`` is a memory-mapped ``[N, D]``.
 
     Args:
-        path: The folder.
+        path: The store's folder or the run's; what ``fit`` or ``extract`` returned stands for it.
         partial: Also open splits whose extraction has not finished (their missing rows are 0).
 
     Raises:
@@ -45,6 +46,10 @@ class FeatureStore(Mapping[str, "Split"]):
 
     def __init__(self, root: Path, manifest: Manifest, *, partial: bool = False):
         self.root, self.manifest, self._partial = root, manifest, partial
+
+    def __fspath__(self) -> str:
+        """The folder: the store may be given wherever one is asked for."""
+        return str(self.root)
 
     @property
     def layers(self) -> list[str]:

@@ -65,8 +65,11 @@ def _configs() -> list[tuple[str, str]]:
 
 
 def _first_comment(path: Path) -> str:
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
-    return first.lstrip("# ") if first.startswith("#") else ""
+    """Return a config's title: its first comment that is not for editors."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("# yaml-language-server:"):
+            return line.lstrip("# ") if line.startswith("#") else ""
+    return ""
 
 
 def _show(section: str, entries: list[tuple[str, str]], *, markdown: bool) -> str:

@@ -21,12 +21,14 @@ from sslight.module import SSLModule
 from sslight.optim import Recipe
 
 
-def build_data(config: Mapping[str, Any], trust: Sequence[str]) -> SSLDataModule:
+def build_data(
+    config: Mapping[str, Any], trust: Sequence[str], kind: type[SSLDataModule] = SSLDataModule
+) -> SSLDataModule:
     """Build the data module; views default to the method's preset, the seed to the config's."""
     node = {"seed": config.get("seed", 0), **(config.get("data") or {})}
     if node.get("views") is None:
         node["views"] = {"name": default_views(config, trust)}
-    data: SSLDataModule = configs.make(SSLDataModule, node, trust, key="data")
+    data: SSLDataModule = configs.make(kind, node, trust, key="data")
     return data
 
 

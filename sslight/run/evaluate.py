@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from sslight import config as configs
@@ -20,6 +22,7 @@ from sslight.run.extract import (
     Extraction,
     Weights,
     build_options,
+    given,
     names_weights,
     prepare,
     store_folder,
@@ -34,6 +37,9 @@ _DEFAULT: dict[str, Any] = {"knn": {}}
 class Results(list[Result]):
     """The results of one call; printed, it is their tables."""
 
+    def __repr__(self) -> str:
+        return f"Results([{', '.join(map(repr, self))}])"
+
     def __str__(self) -> str:
         return "\n".join(str(result) for result in self)
 
@@ -44,11 +50,12 @@ class Results(list[Result]):
 
 
 def evaluate(
-    config: str | Path | Mapping[str, Any],
+    config: str | os.PathLike[str] | Mapping[str, Any],
     protocols: Sequence[str] = (),
     overrides: Iterable[str] = (),
     *,
     weights: Weights | None = None,
+    backbone: nn.Module | None = None,
     data: SSLDataModule | None = None,
     trust: Sequence[str] = (),
 ) -> Results:
@@ -58,29 +65,32 @@ def evaluate(
     names no weights, the features found in the run's store are evaluated as they are.
 
     Args:
-        config: Path or shipped name of a config, a mapping, or the folder of a feature store.
+        config: Path or shipped name of a config, a run (also what ``fit`` returned), a mapping, or
+            a feature store or its folder.
         protocols: Which ones; empty for those under ``eval`` in the config, or ``knn``.
         overrides: ``key=value`` strings.
         weights: Which of a run's weights; None for ``extract.weights``.
+        backbone: A network in place of the config's ``backbone``, ``init`` and the run's weights.
         data: A data module in place of the config's ``data``.
         trust: Packages whose classes the config may name.
     """
-    if isinstance(config, (str, Path)) and (Path(config) / "manifest.json").is_file():
+    if isinstance(config, str | os.PathLike) and (Path(config) / "manifest.json").is_file():
         store = Path(config)
         with write_log_file(store):
             return _run(Subject(store), _wanted({}, protocols), store, trust)
     composed = configs.compose(config, overrides)
-    checked = configs.checked(composed, "extract", trust, ["data"] if data is not None else [])
+    checked = configs.checked(composed, "extract", trust, given(backbone=backbone, data=data))
     run_dir = assemble.run_folder(checked, composed.name)
     with write_log_file(run_dir):
         wanted = _wanted(checked.get("eval") or {}, protocols)
         options = build_options(checked, weights, trust)
         store = store_folder(options, run_dir)
-        if (store / "manifest.json").is_file() and not names_weights(checked, run_dir, options):
+        named = backbone is not None or names_weights(checked, run_dir, options)
+        if (store / "manifest.json").is_file() and not named:
             source = load_features(store).manifest.meta.get("source", "an unnamed backbone")
             log.info("No weights are named; the features in %s are of %s.", store, source)
             return _run(Subject(store), wanted, run_dir, trust)
-        work = prepare(checked, composed.name, weights, data, trust)
+        work = prepare(checked, composed.name, weights, data, trust, backbone)
         results = _run(_subject(work), wanted, run_dir, trust)
         work.data.bad_images.say()
     return results

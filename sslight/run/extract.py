@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -58,10 +59,11 @@ class Extraction:
 
 
 def extract(
-    config: str | Path | Mapping[str, Any],
+    config: str | os.PathLike[str] | Mapping[str, Any],
     overrides: Iterable[str] = (),
     *,
     weights: Weights | None = None,
+    backbone: nn.Module | None = None,
     data: SSLDataModule | None = None,
     trust: Sequence[str] = (),
 ) -> FeatureStore | None:
@@ -71,9 +73,10 @@ def extract(
     interrupted extraction continues; finished rows are not computed again.
 
     Args:
-        config: Path or shipped name of a config, or a mapping.
+        config: Path or shipped name of a config, a run (also what ``fit`` returned), or a mapping.
         overrides: ``key=value`` strings.
         weights: Which of a run's weights; None for ``extract.weights``.
+        backbone: A network in place of the config's ``backbone``, ``init`` and the run's weights.
         data: A data module in place of the config's ``data``.
         trust: Packages whose classes the config may name.
 
@@ -81,19 +84,18 @@ def extract(
         The store; None on a machine that wrote only a shard.
     """
     composed = configs.compose(config, overrides)
-    checked = configs.checked(composed, "extract", trust, ["data"] if data is not None else [])
+    checked = configs.checked(composed, "extract", trust, given(backbone=backbone, data=data))
     with write_log_file(assemble.run_folder(checked, composed.name)):
-        return _extract(checked, composed.name, weights, data, trust)
+        work = prepare(checked, composed.name, weights, data, trust, backbone)
+        return _extract(checked, work)
 
 
-def _extract(
-    checked: Mapping[str, Any],
-    name: str,
-    weights: Weights | None,
-    data: SSLDataModule | None,
-    trust: Sequence[str],
-) -> FeatureStore | None:
-    work = prepare(checked, name, weights, data, trust)
+def given(**objects: Any) -> list[str]:
+    """Return the sections of the config that objects stand for."""
+    return [name for name, thing in objects.items() if thing is not None]
+
+
+def _extract(checked: Mapping[str, Any], work: Extraction) -> FeatureStore | None:
     with quiet_lightning(), refusing(MisconfigurationException, TypeError):
         fabric = _fabric(checked.get("trainer") or {})
     work.backbone.to(fabric.device)
@@ -122,15 +124,19 @@ def prepare(
     weights: Weights | None,
     data: SSLDataModule | None,
     trust: Sequence[str],
+    backbone: nn.Module | None = None,
 ) -> Extraction:
-    """Find the backbone, and build the data and the options."""
+    """Find the backbone, unless one is given, and build the data and the options."""
     options = build_options(checked, weights, trust)
     run_dir = assemble.run_folder(checked, name)
     with refusing():
-        backbone, source = _backbone(checked, run_dir, options, trust)
-        LayerReader(backbone, options.layers)  # their names are checked before images are read
+        if backbone is not None:
+            network, source = load_backbone(backbone).backbone, type(backbone).__name__
+        else:
+            network, source = _backbone(checked, run_dir, options, trust)
+        LayerReader(network, options.layers)  # their names are checked before images are read
     return Extraction(
-        backbone=backbone.eval(),
+        backbone=network.eval(),
         source=source,
         data=data or assemble.build_data(checked, trust),
         options=options,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
@@ -27,7 +26,8 @@ from sslight.module import SSLModule
 from sslight.modules.ema import EMA
 from sslight.run import assemble
 from sslight.run.plan import check_schedules, first_clock
-from sslight.run.summary import in_words, last_metrics, say_what_next
+from sslight.run.result import FitResult
+from sslight.run.summary import in_words, say_what_next
 from sslight.run.trainer import build_trainer, quiet_lightning
 from sslight.strategies import is_trial
 from sslight.utils import write_atomically
@@ -35,33 +35,8 @@ from sslight.utils import write_atomically
 log = logging.getLogger("sslight")
 
 
-@dataclass(repr=False)
-class FitResult:
-    """What a run leaves behind.
-
-    Attributes:
-        method: The trained method.
-        data: Its data module.
-        trainer: The Trainer, with ``callback_metrics``.
-        run_dir: Folder with config, checkpoints, logs and ``backbone.safetensors``.
-    """
-
-    method: SSLModule
-    data: SSLDataModule
-    trainer: pl.Trainer
-    run_dir: Path
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The last value of each logged metric."""
-        return last_metrics(self.trainer)
-
-    def __repr__(self) -> str:
-        return f"FitResult(run_dir={str(self.run_dir)!r}, metrics={self.metrics})"
-
-
 def fit(
-    config: str | Path | Mapping[str, Any],
+    config: str | os.PathLike[str] | Mapping[str, Any],
     overrides: Iterable[str] = (),
     *,
     method: SSLModule | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -13,12 +14,12 @@ from sslight.run import assemble
 
 
 def load_method(
-    run: str | Path, checkpoint: str | Path | None = None, trust: tuple[str, ...] = ()
+    run: str | os.PathLike[str], checkpoint: str | Path | None = None, trust: tuple[str, ...] = ()
 ) -> SSLModule:
     """Rebuild a method from a run's ``config.yaml`` and load its newest weights.
 
     Args:
-        run: The run's folder.
+        run: The run's folder, or what ``fit`` returned.
         checkpoint: A certain checkpoint; None for the newest.
         trust: Packages whose classes the config may name.
     """

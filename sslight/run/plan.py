@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,18 +32,22 @@ class Plan:
 
 
 def plan(
-    config: str | Path | Mapping[str, Any],
+    config: str | os.PathLike[str] | Mapping[str, Any],
     overrides: Iterable[str] = (),
     *,
     trust: Sequence[str] = (),
 ) -> Plan:
     """Say what ``fit`` would do: the index is opened, the model stays on the meta device."""
     composed = configs.compose(config, overrides)
-    checked = configs.checked(composed, "fit", trust)
+    return plan_of(configs.checked(composed, "fit", trust), composed.name, trust)
+
+
+def plan_of(checked: Mapping[str, Any], name: str, trust: Sequence[str]) -> Plan:
+    """Return the plan of a checked config; ``name`` is the config's."""
     with torch.device("meta"):
         method = assemble.build_method(checked, trust)
     data = assemble.build_data(checked, trust)
-    lines = [("run folder", str(assemble.run_folder(checked, composed.name)))]
+    lines = [("run folder", str(assemble.run_folder(checked, name)))]
     lines += _data_lines(data)
     lines += _model_lines(method, checked)
     if "train" in data.split_names:
@@ -75,6 +79,19 @@ def check_schedules(recipe: Recipe, batch_size: int, clock: Clock) -> None:
             as_schedule(recipe.weight_decay)(clock)
 
 
+def count_ranks(trainer: Mapping[str, Any]) -> int:
+    """Return the number of devices that the ``trainer`` node asks for, over all nodes."""
+    devices = trainer.get("devices", "auto")
+    if isinstance(devices, list):
+        count = len(devices)
+    elif str(devices).isdigit():
+        count = int(devices)
+    else:  # auto, -1: every GPU there is, or the one CPU
+        wants_cpu = trainer.get("accelerator", "auto") == "cpu"
+        count = 1 if wants_cpu else max(torch.cuda.device_count(), 1)
+    return count * int(trainer.get("num_nodes", 1))
+
+
 def _data_lines(data: Any) -> list[tuple[str, str]]:
     lines = []
     for split in data.split_names:
@@ -104,9 +121,7 @@ def _model_lines(method: Any, checked: Mapping[str, Any]) -> list[tuple[str, str
 
 def _length_lines(method: Any, data: Any, trainer: Mapping[str, Any]) -> list[tuple[str, str]]:
     accumulate = int(trainer.get("accumulate_grad_batches", 1))
-    devices = trainer.get("devices", 1)
-    ranks = devices if isinstance(devices, int) and devices > 0 else 1
-    ranks *= int(trainer.get("num_nodes", 1))
+    ranks = count_ranks(trainer)
     check_batch_size(data.num_images("train"), data.batch_size, ranks, accumulate)
     clock = first_clock(data, trainer)
     check_schedules(method.recipe, data.batch_size, clock)

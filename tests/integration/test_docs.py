@@ -37,6 +37,9 @@ from sslight import config
 
 PROSE = [*PAGES, REPOSITORY / "ARCHITECTURE.md", REPOSITORY / "CHANGELOG.md"]
 
+#: Commands that read no config; that they parse is all there is to see.
+WITHOUT_CONFIG = ("completion", "schema")
+
 #: What a fragment of a config is read on top of.
 WHOLE = ["method=simclr", "backbone=resnet18", "data.train={name: fake}"]
 

@@ -45,7 +45,7 @@ def calls(monkeypatch):
 
         return call
 
-    names = ("fit", "extract", "evaluate", "plan")
+    names = ("fit", "extract", "evaluate", "plan", "examine")
     fake = SimpleNamespace(**{name: record(name) for name in names})
     monkeypatch.setitem(sys.modules, "sslight.run", fake)
     monkeypatch.setattr(sslight, "run", fake, raising=False)
@@ -75,6 +75,27 @@ def test_extract(calls, config_file, capsys):
     assert cli.main(["extract", "--config", config_file, "--weights", "ema", "seed=3"]) == 0
     assert calls == [("extract", {"seed": 3}, {"weights": "ema", "trust": []})]
     assert capsys.readouterr().out == "result of extract\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "called"),
+    [
+        ([], ("plan", {"trust": []})),
+        (["--run"], ("examine", {"trust": [], "images": 500})),
+        (["--run", "--images", "9"], ("examine", {"trust": [], "images": 9})),
+    ],
+)
+def test_check_runs_nothing_unless_it_is_told_to(calls, words, called, monkeypatch):
+    monkeypatch.setattr("sslight.config.checked", lambda *_, **__: {})
+    examined = SimpleNamespace(problems=[])
+    if called[0] == "examine":
+        real = sys.modules["sslight.run"].examine
+        monkeypatch.setattr(
+            sys.modules["sslight.run"], "examine", lambda *a, **k: (real(*a, **k), examined)[1]
+        )
+    assert cli.main(["check", "--config", "quickstart", *words]) == 0
+    ((name, _, options),) = calls
+    assert (name, options) == called
 
 
 def test_eval(calls, config_file):

@@ -22,8 +22,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: What the torch-only halves may import of sslight: each other, and the two records.
 HALVES = ("losses", "modules", "schedules", "augment", "distributed")
 HALVES_MAY = {*(f"sslight.{half}" for half in HALVES), "sslight.types"}
-#: Who turns configs into objects.
-BUILDERS = {"cli", "commands", "config", "run", "registry"}
+#: Who turns configs into objects; ``scaffold`` reads and writes them.
+BUILDERS = {"cli", "commands", "config", "run", "registry", "scaffold"}
 #: Packages that sslight runs without.
 OPTIONAL = (
     *("timm", "sklearn", "datasets", "lightly", "pandas", "pyarrow", "faiss"),

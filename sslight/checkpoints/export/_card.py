@@ -10,7 +10,7 @@ from sslight.backbones.inputs import image_channels
 from sslight.backbones.spec import spec_of
 from sslight.checkpoints.export._check import Check
 from sslight.checkpoints.export.base import Format
-from sslight.checkpoints.load import LoadedBackbone
+from sslight.checkpoints.loaded import LoadedBackbone
 
 
 @dataclass(frozen=True)

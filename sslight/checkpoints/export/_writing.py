@@ -17,7 +17,7 @@ from sslight.checkpoints.export._card import Provenance, card
 from sslight.checkpoints.export._check import Check, check_files
 from sslight.checkpoints.export._transform import check_view, write_transform
 from sslight.checkpoints.export.base import Format
-from sslight.checkpoints.load import LoadedBackbone
+from sslight.checkpoints.loaded import LoadedBackbone
 from sslight.checkpoints.record import weights_digest
 from sslight.errors import RefusedRunError
 from sslight.utils import sync_folder

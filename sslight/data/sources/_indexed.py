@@ -91,6 +91,10 @@ class IndexedSource(Source):
         """Return the hash of order, ids, labels and class names, before any `align`."""
         return str(self.index.meta["fingerprint"])
 
+    def file(self, i: int) -> bytes:
+        """Return the image file's bytes; OSError where it cannot be read."""
+        return self._read(i)
+
     def load(self, i: int) -> Tensor:
         """Return image `i` as uint8 `[3, H, W]`; raise `ImageError` if that cannot be done."""
         try:

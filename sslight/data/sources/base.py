@@ -38,6 +38,11 @@ class Source(ABC):
     def load(self, i: int) -> Tensor:
         """Return image `i` as uint8 `[C, H, W]`, RGB; raise `ImageError` if it cannot be read."""
 
+    def file(self, i: int) -> bytes | None:
+        """Return the image file of row `i` as it is; None for a source whose rows are no files."""
+        del i
+        return None
+
     @abstractmethod
     def id(self, i: int) -> str:
         """Return the name of row `i`: a path, or something like `shapes/train/17`."""

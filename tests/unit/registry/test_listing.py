@@ -36,9 +36,16 @@ def test_configs_are_described_by_their_first_comment(tmp_path, monkeypatch):
 
     (tmp_path / "_base_").mkdir()
     (tmp_path / "_base_" / "b.yaml").write_text("seed: 1\n")
+    for_editors = "# yaml-language-server: $schema=schema.json\n"
+    (tmp_path / "slow.yaml").write_text(f"{for_editors}# A day on one.\nseed: 1\n")
+    (tmp_path / "bare.yaml").write_text("seed: 1\n")
     (tmp_path / "quick.yaml").write_text("# Four minutes on two cores.\nseed: 1\n")
     monkeypatch.setattr(import_module("sslight.config.compose"), "SHIPPED", (tmp_path,))
-    assert listing.rows("configs") == [("quick", "Four minutes on two cores.")]
+    assert listing.rows("configs") == [
+        ("bare", ""),
+        ("quick", "Four minutes on two cores."),
+        ("slow", "A day on one."),
+    ]
 
 
 def test_every_member_that_ships_has_a_line_from_its_docstring():
