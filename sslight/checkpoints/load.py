@@ -36,9 +36,10 @@ def load_backbone(
     """Load a backbone for use: ``load_backbone("runs/x").embed(paths)``.
 
     Args:
-        source: A run folder, or what ``fit`` returned; a weight file or its ``https://host/file#sha256=<hex>``, ours or of a
-            project whose layout :mod:`sslight.checkpoints.layouts` knows; a backbone's name; or a
-            module; or a method, of which the backbone that it evaluates is taken.
+        source: A run folder, or what ``fit`` returned; a weight file or its
+            ``https://host/file#sha256=<hex>``, ours or of a project whose layout
+            :mod:`sslight.checkpoints.layouts` knows; a backbone's name; a module; or a method, of
+            which the backbone that it evaluates is taken.
         weights: Of a run: ``main`` is what the method evaluates, ``ema`` the average that
             ``ema_weights`` kept, ``student`` the trained network where that is another one.
         backbone: The network to fill, where the file does not tell it (a module of your own).

@@ -129,7 +129,7 @@ class Assign:
                 f"assign: {run} is no run, and prototypes are those of a run's method. Name it: "
                 "eval.assign.run=<folder>, or use by: kmeans."
             )
-        method = load_method(run).eval().to(subject.device)
+        method: Any = load_method(run).eval().to(subject.device)
         if not hasattr(method, "prototype_scores"):
             raise RefusedRunError(
                 f"assign: {type(method).__name__} has no prototypes. Use by: kmeans."

@@ -39,10 +39,10 @@ def parameter_groups(module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Groups of the trainable parameters, ready for ``build_optimizer``.
 
     Each group holds ``params`` and, for schedules, logs and checkpoints, ``name``, ``names`` (of
-    its parameters), ``lr_scale``, ``constant_lr``, ``wd_scale`` (0 where there is no decay), ``fixed_decay`` (a
-    rule's own, or None), ``freeze_steps`` and ``freeze_epochs``. Biases, norms and other tensors of
-    at most one dimension are not decayed unless the recipe says so. Parameters that require no
-    gradient are left out; shared ones appear once.
+    its parameters), ``lr_scale``, ``constant_lr``, ``wd_scale`` (0 where there is no decay),
+    ``fixed_decay`` (a rule's own, or None), ``freeze_steps`` and ``freeze_epochs``. Biases, norms
+    and other tensors of at most one dimension are not decayed unless the recipe says so. Parameters
+    that require no gradient are left out; shared ones appear once.
 
     Raises:
         ValueError: A rule matches no parameter, ``layer_decay`` finds no blocks, or nothing is

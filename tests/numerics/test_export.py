@@ -17,7 +17,8 @@ from sslight.backbones.vit_weights import from_torchvision, to_torchvision
 from sslight.checkpoints.export._renames import regnet_to_timm, regnet_to_vissl
 from sslight.checkpoints.export.base import Format, plain_state
 from sslight.checkpoints.export.torch_export import example
-from sslight.checkpoints.load import LoadedBackbone, load_backbone
+from sslight.checkpoints.load import load_backbone
+from sslight.checkpoints.loaded import LoadedBackbone
 
 FORMATS = registry.names("format")
 TINY = {"image_size": 16, "patch_size": 4, "width": 32, "heads": 2, "depth": 2}

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from sslight.checkpoints.export.base import Reader
 from sslight.checkpoints.export.torch_export import example
-from sslight.checkpoints.load import LoadedBackbone
+from sslight.checkpoints.loaded import LoadedBackbone
 
 #: Largest difference allowed, as a share of the largest embedding value. Runtimes sum in other
 #: orders (about 1e-6); a wrong weight shows at 1e-2 and above.

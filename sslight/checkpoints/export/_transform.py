@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from sslight.augment.spec import ViewSpec
-from sslight.checkpoints.load import LoadedBackbone
+from sslight.checkpoints.loaded import LoadedBackbone
 from sslight.checkpoints.record import view_fields
 from sslight.errors import RefusedRunError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from sslight.backbones.inputs import input_of
-from sslight.checkpoints.load import LoadedBackbone
+from sslight.checkpoints.loaded import LoadedBackbone
 from sslight.checkpoints.record import whole
 
 

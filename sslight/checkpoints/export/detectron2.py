@@ -13,7 +13,7 @@ from sslight.backbones.spec import spec_of
 from sslight.checkpoints.export._renames import RESNETS, resnet_to_detectron2
 from sslight.checkpoints.export.base import Format, Reader, other_input, plain_state
 from sslight.checkpoints.export.torchvision import Torchvision, building
-from sslight.checkpoints.load import LoadedBackbone
+from sslight.checkpoints.loaded import LoadedBackbone
 
 
 class Detectron2(Format):

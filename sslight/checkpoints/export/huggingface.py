@@ -11,7 +11,7 @@ from sslight.backbones.spec import spec_of
 from sslight.checkpoints.export.base import Format, Reader
 from sslight.checkpoints.export.safetensors import Safetensors
 from sslight.checkpoints.export.timm import Timm, TimmModel, timm_model
-from sslight.checkpoints.load import LoadedBackbone
+from sslight.checkpoints.loaded import LoadedBackbone
 
 
 class HuggingFace(Format):

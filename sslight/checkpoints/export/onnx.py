@@ -10,7 +10,7 @@ import torch
 
 from sslight.checkpoints.export.base import Format, Reader
 from sslight.checkpoints.export.torch_export import example, graph_of, the_batch
-from sslight.checkpoints.load import LoadedBackbone
+from sslight.checkpoints.loaded import LoadedBackbone
 
 
 class Onnx(Format):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sslight.backbones.spec import spec_of
 from sslight.checkpoints.export.base import Format, Reader
-from sslight.checkpoints.load import LoadedBackbone
+from sslight.checkpoints.loaded import LoadedBackbone
 from sslight.checkpoints.save import save_backbone
 
 

@@ -22,7 +22,7 @@ from sslight.checkpoints.export.base import (
     other_input,
     plain_state,
 )
-from sslight.checkpoints.load import LoadedBackbone
+from sslight.checkpoints.loaded import LoadedBackbone
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sslight.backbones.inputs import image_channels
 from sslight.checkpoints.export.base import Format, Reader
-from sslight.checkpoints.load import LoadedBackbone
+from sslight.checkpoints.loaded import LoadedBackbone
 
 
 class TorchExport(Format):

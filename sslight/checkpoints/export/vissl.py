@@ -14,7 +14,7 @@ from sslight.backbones.vit_model import VisionTransformer
 from sslight.checkpoints.export._renames import RESNETS, regnet_to_vissl, renamed, resnet_to_vissl
 from sslight.checkpoints.export.base import Format, Reader, in_words, other_input, plain_state
 from sslight.checkpoints.export.timm import timm_model
-from sslight.checkpoints.load import LoadedBackbone
+from sslight.checkpoints.loaded import LoadedBackbone
 
 
 class Vissl(Format):
