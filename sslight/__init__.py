@@ -38,6 +38,7 @@ _HOMES = {
     "make_views": "sslight.augment",
     "register": "sslight.registry",
     "register_train_step": "sslight.train_steps",
+    "report": "sslight.run",
     "views": "sslight.augment",
 }
 

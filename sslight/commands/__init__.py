@@ -10,6 +10,7 @@ COMMANDS: dict[str, str] = {
     "fit": "train a backbone without labels, or go on with a run that was stopped",
     "extract": "write the features of every image",
     "eval": "measure features: sslight eval knn --config ...",
+    "report": "write a page about a run, or about several side by side",
     "check": "print a config's problems, or what a run would do",
     "list": "list methods, backbones, sources, configs, ...",
 }
