@@ -1,8 +1,9 @@
 """The commands of ``sslight``, one file each, imported when typed.
 
 A file has ``arguments(parser)``, which adds the command's options, and ``run(args)``, which calls
-the package. ``TAKES_WORDS = True`` says that words without ``=`` mean something to it: ``args.words``
-holds them. ``run`` may raise any error; ``cli`` turns it into a sentence and an exit code.
+the package. ``TAKES_WORDS = True`` says that words without ``=`` mean something to it:
+``args.words`` holds them. ``run`` may raise any error; ``cli`` turns it into a sentence and an exit
+code.
 """
 
 #: Every command and its line in ``sslight --help``, in the order in which that shows them.

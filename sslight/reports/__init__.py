@@ -7,7 +7,7 @@ here builds anything from a config; :mod:`sslight.run.report` does where images 
 
 from __future__ import annotations
 
-from sslight.reports.base import Gap, RunInputs, WrittenReport
+from sslight.reports.base import GapError, RunInputs, WrittenReport
 from sslight.reports.write import write_report
 
-__all__ = ["Gap", "RunInputs", "WrittenReport", "write_report"]
+__all__ = ["GapError", "RunInputs", "WrittenReport", "write_report"]

@@ -49,7 +49,7 @@ class Budget:
         return cls(points=max(1600 // share, 40), queries=max(48 // share, 2))
 
 
-class Gap(Exception):
+class GapError(Exception):
     """A part of the report cannot be made.
 
     Args:

@@ -1,4 +1,4 @@
-"""One run's part of a report: every kind of fact, and in place of what is missing, how to get it."""
+"""One run's part of a report: every kind of fact; for what is missing, how to get it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from sslight.reports.base import Budget, Facts, Gap, RunInputs
+from sslight.reports.base import Budget, Facts, GapError, RunInputs
 from sslight.reports.confusion import classes
 from sslight.reports.curves import Series, panels, read_series
 from sslight.reports.evidence import gather, last_step, training_seconds, wait_shares
@@ -52,7 +52,7 @@ def _part(make: Callable[[], Facts]) -> Facts:
     """A part of the page, or why there is none."""
     try:
         return make()
-    except Gap as gap:
+    except GapError as gap:
         return gap.facts
 
 
@@ -60,7 +60,7 @@ def _of_features(run: RunInputs, budget: Budget) -> Facts:
     """The map, the gallery and the classes, with one sheet of thumbnails for all."""
     try:
         store = open_store(run.folder)
-    except Gap as gap:
+    except GapError as gap:
         return {**dict.fromkeys(("map", "gallery", "classes"), gap.facts), "sheet": None}
     sheet = Sheet(run.data, fingerprints(store)) if run.data is not None else None
     found: list[Search] = []
@@ -86,14 +86,14 @@ def _map(store: Any, sheet: Sheet | None, budget: Budget) -> Facts:
         return made
     try:
         sheet.check(sample.split)
-    except Gap as gap:  # the points are worth showing without their images
+    except GapError as gap:  # the points are worth showing without their images
         return {**made, "without": gap.reason}
     return {**made, "tiles": [sheet.place(sample.split, row) for row in sample.rows]}
 
 
 def _pictured(sheet: Sheet | None, run: RunInputs) -> Sheet:
     if sheet is None:
-        raise Gap(run.trouble or "The images cannot be opened here.")
+        raise GapError(run.trouble or "The images cannot be opened here.")
     return sheet
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sslight.eval.linear import interval
-from sslight.reports.base import Facts, Gap
+from sslight.reports.base import Facts, GapError
 from sslight.reports.neighbours import Search
 
 #: Classes in the drawn table, the ones with the most mistakes; pairs and classes in the lists.
@@ -18,14 +18,14 @@ def classes(found: Search) -> Facts:
     """Counts of true against guessed classes, the best and the worst classes, and mixed-up pairs.
 
     Raises:
-        Gap: There are no labels.
+        GapError: There are no labels.
     """
     labels, guess = found.queries.labels, found.guess
     if labels is None or guess is None:
-        raise Gap("The images have no labels, so there are no classes to tell apart.")
+        raise GapError("The images have no labels, so there are no classes to tell apart.")
     known = (labels >= 0) & (guess >= 0)
     if not known.any():
-        raise Gap("No classified image has a label.")
+        raise GapError("No classified image has a label.")
     names = [found.queries.class_name(i) for i in range(int(max(labels.max(), guess.max())) + 1)]
     counts = confusion(labels[known], guess[known], len(names))
     rows = ranking(counts, names)
@@ -75,10 +75,20 @@ def table(counts: np.ndarray, names: list[str]) -> Facts:
     occur = np.flatnonzero(counts.sum(axis=1) + counts.sum(axis=0))
     mistakes = (counts.sum(axis=1) + counts.sum(axis=0) - 2 * np.diag(counts))[occur]
     kept = np.sort(occur[np.argsort(-mistakes, kind="stable")[:TABLE]])
-    totals = np.maximum(counts.sum(axis=1), 1)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     rows = [
-        {"name": names[i], "cells": [{"n": int(counts[i, j]), "share": float(counts[i, j] / totals[i]),
-                                      "name": names[j], "right": bool(i == j)} for j in kept]}
+        {
+            "name": names[i],
+            "cells": [
+                {
+                    "n": int(counts[i, j]),
+                    "share": float(shares[i, j]),
+                    "name": names[j],
+                    "right": bool(i == j),
+                }
+                for j in kept
+            ],
+        }
         for i in kept
-    ]  # fmt: skip
+    ]
     return {"names": [names[i] for i in kept], "rows": rows, "left_out": len(occur) - len(kept)}

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ class Series:
     @property
     def finite(self) -> np.ndarray:
         """The finite values."""
-        return self.values[np.isfinite(self.values)]
+        kept: np.ndarray = self.values[np.isfinite(self.values)]
+        return kept
 
     def last(self) -> float | None:
         """The newest finite value."""
@@ -106,7 +108,7 @@ def thin(series: Series, points: int = POINTS) -> Facts:
     if len(values) <= points:
         return {"x": steps.tolist(), "y": _rounded(values)}
     edges = np.linspace(0, len(values), points + 1).astype(int)
-    cuts = [values[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    cuts = [values[a:b] for a, b in pairwise(edges)]
     return {
         "x": steps[edges[1:] - 1].tolist(),
         "y": _rounded([cut.mean() for cut in cuts]),

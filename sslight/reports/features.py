@@ -12,7 +12,7 @@ import numpy as np
 from sslight.checkpoints.record import read_record
 from sslight.errors import RefusedRunError
 from sslight.features import FeatureStore, load_features
-from sslight.reports.base import Gap
+from sslight.reports.base import GapError
 
 #: Bytes of features held in memory at a time.
 _MEMORY = 2**27
@@ -51,15 +51,15 @@ def open_store(folder: Path) -> FeatureStore:
     """Open the features of a run.
 
     Raises:
-        Gap: There are none.
+        GapError: There are none.
     """
     for name in ("features", "features_ema", "features_student"):
         if (folder / name / "manifest.json").is_file():
             try:
                 return load_features(folder / name)
             except (OSError, ValueError) as error:
-                raise Gap(f"{folder / name} cannot be read: {error}") from error
-    raise Gap("No features were extracted yet.", f"sslight extract --config {folder}")
+                raise GapError(f"{folder / name} cannot be read: {error}") from error
+    raise GapError("No features were extracted yet.", f"sslight extract --config {folder}")
 
 
 def staleness(folder: Path, store: FeatureStore) -> str:
@@ -71,7 +71,8 @@ def staleness(folder: Path, store: FeatureStore) -> str:
         return ""
     return (
         "These features were made of other weights than the run has now. Run `sslight extract "
-        f"--config {folder} extract.out={store.root}_new`, or remove {store.root} and extract again."
+        f"--config {folder} extract.out={store.root}_new`, or remove {store.root} and extract "
+        "again."
     )
 
 
@@ -79,12 +80,12 @@ def draw(store: FeatureStore, split: str, count: int) -> Sample:
     """Draw up to ``count`` readable rows of the first layer, always the same ones.
 
     Raises:
-        Gap: The split is not complete, or has no readable row.
+        GapError: The split is not complete, or has no readable row.
     """
     try:
         part = store[split]
     except RefusedRunError as error:
-        raise Gap(str(error)) from error
+        raise GapError(str(error)) from error
     array = part.array()
     width = int(np.prod(array.shape[1:], dtype=np.int64))
     usable = np.flatnonzero(part.ok)
@@ -93,7 +94,7 @@ def draw(store: FeatureStore, split: str, count: int) -> Sample:
     features = np.asarray(array[rows], dtype=np.float32).reshape(len(rows), -1)
     finite = np.isfinite(features).all(axis=1)
     if not finite.any():
-        raise Gap(f"No image of {split!r} has features that are finite numbers.")
+        raise GapError(f"No image of {split!r} has features that are finite numbers.")
     rows = rows[finite]
     return Sample(
         split, rows, features[finite], _labels(part.labels, rows), part.classes, len(part),

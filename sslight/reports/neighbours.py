@@ -9,7 +9,7 @@ import torch
 
 from sslight.eval.votes import nearest, vote
 from sslight.features import FeatureStore
-from sslight.reports.base import Budget, Facts, Gap
+from sslight.reports.base import Budget, Facts, GapError
 from sslight.reports.features import Sample, draw, shown_split
 from sslight.reports.pictures import Sheet
 
@@ -51,14 +51,14 @@ def search(store: FeatureStore) -> Search:
     """Find each query's neighbours: test images among train images, else a split in itself.
 
     Raises:
-        Gap: There are too few images.
+        GapError: There are too few images.
     """
     split = shown_split(store)
     other = "train" if "train" in store else split
     queries, bank = draw(store, split, QUERIES), draw(store, other, BANK)
     k = min(_K, len(bank.rows) - (split == other))
     if k < 1:
-        raise Gap(f"{len(bank.rows)} image(s) with features are too few to have neighbours.")
+        raise GapError(f"{len(bank.rows)} image(s) with features are too few to have neighbours.")
     similarity, found = (
         tensor.numpy()
         for tensor in nearest(

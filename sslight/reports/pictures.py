@@ -14,7 +14,7 @@ from torch import Tensor
 from sslight.callbacks.view_grid import draw_grid
 from sslight.data.dataset import ViewDataset
 from sslight.data.errors import ImageError
-from sslight.reports.base import Facts, Gap
+from sslight.reports.base import Facts, GapError
 
 #: Side of a thumbnail; multiples of 16 keep JPEG's blocks apart. Small images keep 32.
 SIDE, SMALL_SIDE = 48, 32
@@ -53,14 +53,14 @@ class Sheet:
         """Make sure that a split's images are those that the features are of.
 
         Raises:
-            Gap: They are not, or are gone.
+            GapError: They are not, or are gone.
         """
         try:
             source = self.data.source(split)
         except (OSError, ValueError, KeyError) as error:
-            raise Gap(f"The images of {split!r} cannot be opened here: {error}") from error
+            raise GapError(f"The images of {split!r} cannot be opened here: {error}") from error
         if split in self.expected and source.fingerprint() != self.expected[split]:
-            raise Gap(f"The images of {split!r} have changed since the features were made.")
+            raise GapError(f"The images of {split!r} have changed since the features were made.")
 
     def facts(self) -> Facts:
         """The JPEG as a data URI, with its measures and the number of unreadable images."""
@@ -121,7 +121,7 @@ def views(folder: Path, data: Any = None) -> Facts:
     """The newest picture of augmented views that the run kept, else one drawn now.
 
     Raises:
-        Gap: There is neither a picture nor images.
+        GapError: There is neither a picture nor images.
     """
     kept = sorted((folder / "views").glob("step_*.png"), key=lambda path: int(path.stem[5:] or 0))
     if kept:
@@ -130,7 +130,7 @@ def views(folder: Path, data: Any = None) -> Facts:
         with Image.open(kept[-1]) as image:
             return {**_picture(image.convert("RGB")), "from": f"step {kept[-1].stem[5:]}"}
     if data is None or "train" not in data.split_names:
-        raise Gap(
+        raise GapError(
             "No picture of the views was kept, and the training images cannot be opened here."
         )
     return {**_picture(_drawn(data)), "from": "drawn from the config, epoch 0"}
@@ -146,7 +146,7 @@ def _drawn(data: Any) -> Any:
         dataset = ViewDataset(source, data.maker, data.seed, "replace", replace=True)
         raw = dataset.__getitems__([(0, int(row)) for row in rows])
     except (ImageError, OSError, ValueError) as error:
-        raise Gap(f"The views cannot be drawn: {error}") from error
+        raise GapError(f"The views cannot be drawn: {error}") from error
     made = data.maker.apply(raw.content)["views"]
     specs = [(s.mean, s.std) for s in data.maker.specs for _ in range(s.count)]
     grid = draw_grid(made, specs if len(specs) == len(made) else None)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sslight.eval.linear import interval
-from sslight.reports.base import Facts, Gap
+from sslight.reports.base import Facts, GapError
 
 #: Beginnings of columns that hold accuracies over the evaluated images.
 _SHARES = ("top1", "top5", "accuracy")
@@ -19,11 +19,11 @@ def scores(folder: Path) -> list[Facts]:
     """One table for each file in ``eval/``.
 
     Raises:
-        Gap: There is none.
+        GapError: There is none.
     """
     tables = [_table(path) for path in sorted((folder / "eval").glob("*.json"))]
     if not tables:
-        raise Gap("Nothing was evaluated yet.", f"sslight eval --config {folder}")
+        raise GapError("Nothing was evaluated yet.", f"sslight eval --config {folder}")
     return tables
 
 
@@ -34,7 +34,7 @@ def _table(path: Path) -> Facts:
             {"metric": name, "value": value} for name, value in result["metrics"].items()
         ]
     except (ValueError, KeyError, AttributeError) as error:
-        raise Gap(f"{path} is not a result of `sslight eval`: {error}") from error
+        raise GapError(f"{path} is not a result of `sslight eval`: {error}") from error
     n = int(result.get("n") or 0)
     named = {"low", "high"} <= set(rows[0]) if rows else False
     columns = [c for c in (rows[0] if rows else {}) if not (named and c in ("low", "high"))]

@@ -13,7 +13,7 @@ from sslight.config.errors import ConfigError
 from sslight.config.interpolate import resolved as filled_in
 from sslight.config.merge import flatten
 from sslight.config.parse import parse
-from sslight.reports.base import Facts, Gap
+from sslight.reports.base import Facts, GapError
 from sslight.reports.secrets import HIDDEN, clean, is_secret
 
 _FROM_ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)")
@@ -25,15 +25,15 @@ def written_config(folder: Path) -> dict[str, Any]:
     """Return the tree of a run's ``config.yaml``, with secrets.
 
     Raises:
-        Gap: There is none, or it cannot be read.
+        GapError: There is none, or it cannot be read.
     """
     path = folder / "config.yaml"
     if not path.is_file():
-        raise Gap("This run has no config.yaml: it was not started by `sslight fit`.")
+        raise GapError("This run has no config.yaml: it was not started by `sslight fit`.")
     try:
         return parse(path.read_text(encoding="utf-8"), path.name).tree
     except (ConfigError, UnicodeDecodeError) as error:
-        raise Gap(f"config.yaml cannot be read: {error}") from error
+        raise GapError(f"config.yaml cannot be read: {error}") from error
 
 
 def settings(folder: Path, resolved: Mapping[str, Any] | None = None) -> Facts:

@@ -113,7 +113,7 @@ def collapsing(seen: Evidence) -> Finding | None:
 
 
 def learning(seen: Evidence) -> Finding:
-    """Whether the features get better: by their accuracy where it was measured, else by the loss."""
+    """Whether the features get better: by their accuracy if it was measured, else by the loss."""
     fell = _fall(seen.loss)
     evidence = [*_accuracy_words(seen), *_loss_words(seen, fell), *_spread_words(seen)]
     if len(seen.accuracy) == 0:
@@ -197,8 +197,8 @@ def data_bound(seen: Evidence) -> Finding | None:
         return None
     return Finding(
         "data-bound", "warn",
-        "Training waits for images. More data.workers, smaller or pre-sized files, or a faster disk "
-        "would make it faster; on a CPU the waiting includes the augmentation.",
+        "Training waits for images. More data.workers, smaller or pre-sized files, or a faster "
+        "disk would make it faster; on a CPU the waiting includes the augmentation.",
         [f"{_percent(share)} of a step is waiting (median of the run's second half)"],
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from sslight.reports.collect import collect
 from sslight.reports.page import page
 from sslight.reports.secrets import clean
 from sslight.utils import write_atomically
+
+log = logging.getLogger("sslight")
+
+#: The file in a run's folder.
+NAME = "report.html"
 
 #: Parts that may be missing, as the page calls them.
 _PARTS = {"settings": "config", "views": "views", "map": "map of the features",
@@ -40,6 +46,22 @@ def write_report(runs: Sequence[RunInputs], out: Path) -> WrittenReport:
         verdicts={run["name"]: _verdict(run) for run in found},
         gaps={run["name"]: _gaps(run) for run in found},
     )
+
+
+def write_quietly(run: RunInputs) -> Path | None:
+    """Write a run's ``report.html``; a failure is a sentence in the log, never the end of a fit."""
+    try:
+        return write_report([run], run.folder / NAME).path
+    except Exception as error:
+        log.warning(
+            "The report could not be written (%s: %s). The run is not affected; `sslight report "
+            "%s` tries again.",
+            type(error).__name__,
+            error,
+            run.folder,
+        )
+        log.info("The report's traceback:", exc_info=True, extra={"file_only": True})
+        return None
 
 
 def check_run(folder: Path) -> None:

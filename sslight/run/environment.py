@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -50,13 +51,15 @@ def note_start(run_dir: Path, command: str, trainer: Any, data: Any, total: int)
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide numbers."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {package: _version(package) for package in _PACKAGES}
+    return {"python": platform.python_version(), **{k: v for k, v in found.items() if v}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def hardware() -> dict[str, Any]:
@@ -93,7 +96,7 @@ def _use(trainer: Any) -> dict[str, Any]:
 
 
 def git(folder: Path) -> dict[str, Any]:
-    """Commit of the repository around a folder, and whether files differ from it; {} without one."""
+    """Commit of the repository around a folder, and whether files differ; {} without one."""
     words = ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"]
     try:
         done = subprocess.run(  # noqa: S603 (a fixed command)
@@ -107,8 +110,6 @@ def git(folder: Path) -> dict[str, Any]:
 
 def command_line() -> str:
     """The command line of this process, as a person would type it."""
-    import shlex
-
     program, *rest = sys.argv
     name = "python -m sslight" if program.endswith("__main__.py") else Path(program).name
     return shlex.join([*name.split(), *rest])

@@ -24,6 +24,7 @@ from sslight.features.extract import ExtractOptions, extract_features
 from sslight.loggers import write_log_file
 from sslight.run import assemble
 from sslight.run.progress import RowProgress
+from sslight.run.summary import say_report_next
 from sslight.run.trainer import quiet_lightning
 
 log = logging.getLogger("sslight")
@@ -106,6 +107,7 @@ def _extract(
     if store is None or not fabric.is_global_zero:
         return None
     log.info("Features of %s are in %s.", work.source, work.folder)
+    say_report_next(work.folder.parent)
     return load_features(work.folder)
 
 

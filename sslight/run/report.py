@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,8 @@ from sslight import config as configs
 from sslight.config import ConfigError
 from sslight.errors import RefusedRunError
 from sslight.reports import RunInputs, WrittenReport, write_report
-from sslight.reports.write import check_run
+from sslight.reports.write import NAME, check_run, write_quietly
 from sslight.run import assemble
-
-log = logging.getLogger("sslight")
-
-#: The file in a run's folder.
-NAME = "report.html"
 
 
 def report(
@@ -42,8 +36,8 @@ def report(
     Raises:
         RefusedRunError: A folder holds no run.
     """
-    several = list(runs) if isinstance(runs, list | tuple) else [runs]
-    folders = [_folder(run) for run in several]
+    listed = list(runs) if isinstance(runs, list | tuple) else [runs]
+    folders = [_folder(run) for run in listed]
     if not folders:
         raise RefusedRunError("report: give the folder of at least one run.")
     for folder in folders:
@@ -66,11 +60,9 @@ def _folder(run: Any) -> Path:
 def inputs_of(folder: Path, data: Any = None, trust: Sequence[str] = ()) -> RunInputs:
     """Open what belongs to a run: its config, and the images if they are still there."""
     try:
-        resolved: Mapping[str, Any] | None = configs.checked(configs.load(folder), "extract", trust)
+        resolved: dict[str, Any] = configs.checked(configs.load(folder), "extract", trust)
     except (ConfigError, RefusedRunError) as error:
-        return RunInputs(
-            folder, data, "" if data is not None else f"The config is not usable here: {error}"
-        )
+        return RunInputs(folder, data, f"The config cannot be used here: {error}")
     if data is not None:
         return RunInputs(folder, data, resolved=resolved)
     try:
@@ -82,14 +74,8 @@ def inputs_of(folder: Path, data: Any = None, trust: Sequence[str] = ()) -> RunI
     return RunInputs(folder, data, resolved=resolved)
 
 
-def write_quietly(inputs: RunInputs) -> Path | None:
-    """Write a run's report; a failure is a sentence in the log and never the end of a fit."""
-    try:
-        return write_report([inputs], inputs.folder / NAME).path
-    except Exception as error:
-        log.warning(
-            "The report could not be written (%s: %s). The run is whole; try `sslight report %s`.",
-            type(error).__name__, error, inputs.folder,
-        )  # fmt: skip
-        log.info("Traceback of the report", exc_info=True, extra={"file_only": True})
+def write_at_end(run_dir: Path, data: Any, config: Mapping[str, Any]) -> Path | None:
+    """Write the page of a fit that is done, unless ``callbacks.report`` is null."""
+    if (config.get("callbacks") or {}).get("report", {}) is None:
         return None
+    return write_quietly(RunInputs(run_dir, data, resolved=config))
