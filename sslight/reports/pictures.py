@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +154,27 @@ def _drawn(data: Any) -> Any:
     return Image.fromarray(np.ascontiguousarray(grid.to(torch.uint8).permute(1, 2, 0).numpy()))
 
 
+def _side_by_side(image: Any) -> Any:
+    """Cut a tall picture of square cells between its rows, and lay the pieces side by side."""
+    from PIL import Image
+
+    strip = math.gcd(image.width, image.height)  # whole cells
+    pieces, ratio = image.height // strip, image.width / image.height
+    if ratio > 0.7:
+        return image
+    divisors = [n for n in range(1, pieces + 1) if pieces % n == 0]
+    across = min(divisors, key=lambda n: abs(math.log(n * n * ratio / 2.5)))
+    rows, gap = image.height // across, max(6, image.width // 12)
+    wide = Image.new("RGB", (across * image.width + (across - 1) * gap, rows), (255, 255, 255))
+    for n in range(across):
+        part = image.crop((0, n * rows, image.width, (n + 1) * rows))
+        wide.paste(part, (n * (image.width + gap), 0))
+    return wide
+
+
 def _picture(image: Any) -> Facts:
     """A picture as a data URI, with its size; a large one is shrunk."""
+    image = _side_by_side(image)
     if image.width > _WIDEST:
         image = image.resize((_WIDEST, round(image.height * _WIDEST / image.width)))
     uri = next(

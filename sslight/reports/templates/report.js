@@ -43,7 +43,7 @@
   // ------------------------------------------------------------ curves
 
   const HEIGHT = 190;
-  const EDGE = { top: 8, right: 12, bottom: 24, left: 46 };
+  const EDGE = { top: 8, bottom: 24, left: 46 };
 
   const range = (chart) => {
     const values = chart.curves.flatMap((c) => [...c.y, ...(c.low || []), ...(c.high || [])]);
@@ -75,27 +75,41 @@
     return Math.abs(xs[low] - x) <= Math.abs(xs[high] - x) ? low : high;
   };
 
+  /** Names at the ends of the curves, moved apart where they would cover each other. */
+  function endLabels(chart, look, sx, sy) {
+    const ends = chart.curves.map((curve, i) => ({ i, x: sx(curve.x[curve.x.length - 1]), y: sy(curve.y[curve.y.length - 1]) }));
+    ends.sort((a, b) => a.y - b.y);
+    ends.forEach((end, place) => { if (place) end.y = Math.max(end.y, ends[place - 1].y + 13); });
+    const below = ends[ends.length - 1].y - (HEIGHT - EDGE.bottom);
+    if (below > 0) ends.forEach((end) => { end.y -= below; });
+    const x = Math.max(...ends.map((end) => end.x)) + 7;
+    return ends.map((end) => shape("text", { class: `label ${look[end.i].colour}`, x, y: end.y + 4 }, look[end.i].name.slice(0, 18)));
+  }
+
   function drawChart(figure, chart) {
     const look = looks(chart);
     const word = written(chart.axis);
     const steps = [...new Set(chart.curves.flatMap((curve) => curve.x))].sort((a, b) => a - b);
     const width = Math.max(figure.clientWidth - 30, 220);
     const [low, high] = range(chart);
+    const longest = Math.max(...look.map((one) => one.name.length));
+    const direct = look.length > 1 && look.length < 5 && width > 300;
+    const right = direct ? clamp(longest * 6.1 + 10, 40, 112) : 12;
     const last = steps[steps.length - 1];
     const first = Math.min(steps[0], 0);
-    const sx = (x) => EDGE.left + ((x - first) / (last - first || 1)) * (width - EDGE.left - EDGE.right);
+    const sx = (x) => EDGE.left + ((x - first) / (last - first || 1)) * (width - EDGE.left - right);
     const sy = (y) => HEIGHT - EDGE.bottom - ((y - low) / (high - low)) * (HEIGHT - EDGE.top - EDGE.bottom);
     const summary = chart.curves.map((c, i) => `${look[i].name} from ${word(c.y[0])} to ${word(c.y[c.y.length - 1])}`);
     const svg = shape("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, tabindex: 0, role: "img", "aria-label": `${chart.title}: ${summary.join("; ")}. Arrow keys read values.` });
 
     ticks(low, high, 4).forEach((y) => {
-      svg.append(shape("line", { class: "grid", x1: EDGE.left, x2: width - EDGE.right, y1: sy(y), y2: sy(y) }));
+      svg.append(shape("line", { class: "grid", x1: EDGE.left, x2: width - right, y1: sy(y), y2: sy(y) }));
       svg.append(shape("text", { x: EDGE.left - 6, y: sy(y) + 4, "text-anchor": "end" }, word(y)));
     });
     ticks(first, last, width > 420 ? 6 : 4).forEach((x) => {
-      svg.append(shape("text", { x: sx(x), y: HEIGHT - 7, "text-anchor": x === first ? "start" : sx(x) > width - 30 ? "end" : "middle" }, short(x)));
+      svg.append(shape("text", { x: sx(x), y: HEIGHT - 7, "text-anchor": x === first ? "start" : sx(x) > width - 24 ? "end" : "middle" }, short(x)));
     });
-    svg.append(shape("line", { class: "axis", x1: EDGE.left, x2: width - EDGE.right, y1: HEIGHT - EDGE.bottom, y2: HEIGHT - EDGE.bottom }));
+    svg.append(shape("line", { class: "axis", x1: EDGE.left, x2: width - right, y1: HEIGHT - EDGE.bottom, y2: HEIGHT - EDGE.bottom }));
 
     const line = (xs, ys) => xs.map((x, i) => `${sx(x).toFixed(1)},${sy(ys[i]).toFixed(1)}`).join(" ");
     chart.curves.forEach((curve, i) => {
@@ -107,6 +121,8 @@
       svg.append(shape("polyline", { class: `curve ${colours}`, points: line(curve.x, curve.y) }));
       if (curve.x.length < 12) curve.x.forEach((x, j) => svg.append(shape("circle", { class: `dot ${look[i].colour}`, cx: sx(x), cy: sy(curve.y[j]), r: 3.2 })));
     });
+
+    if (direct) endLabels(chart, look, sx, sy).forEach((label) => svg.append(label));
 
     const cursor = shape("g");
     svg.append(cursor);
@@ -129,7 +145,7 @@
     svg.addEventListener("pointermove", (event) => {
       const box = svg.getBoundingClientRect();
       const x = ((event.clientX - box.left) / box.width) * width;
-      const step = first + ((x - EDGE.left) / (width - EDGE.left - EDGE.right)) * (last - first);
+      const step = first + ((x - EDGE.left) / (width - EDGE.left - right)) * (last - first);
       read(steps[nearest(steps, step)]);
     });
     svg.addEventListener("pointerleave", () => read(null));
