@@ -208,13 +208,15 @@
 
     const draw = () => {
       const ys = view.y.length ? [Math.min(...view.y), Math.max(...view.y)] : [0, 1000];
-      const top = ys[0] - MARGIN;
-      const height = ys[1] - ys[0] + 2 * MARGIN + 24;
-      const svg = shape("svg", { viewBox: `0 ${top} ${SIZE} ${height}`, tabindex: 0, role: "img", "aria-label": `${view.name} of ${map.shown} images. Arrow keys walk through them.` });
       const scale = SIZE / Math.max(plot.clientWidth || 700, 280);
+      const top = ys[0] - MARGIN - 10 * scale;
+      const height = ys[1] - ys[0] + 2 * MARGIN + 28 * scale;
+      const svg = shape("svg", { viewBox: `0 ${top} ${SIZE} ${height}`, tabindex: 0, role: "img", "aria-label": `${view.name} of ${map.shown} images. Arrow keys walk through them.` });
       const dots = view.x.map((x, i) => shape("circle", { class: colour(i), cx: x + MARGIN, cy: view.y[i], r: 4.2 * Math.min(scale, 1.9) }));
       svg.append(...dots);
-      svg.append(shape("text", { x: MARGIN, y: top + height - 8, style: `font-size:${11 * scale}px` }, `→ ${view.axes[0]}    ↑ ${view.axes[1]}`));
+      const axis = (y, text) => svg.append(shape("text", { x: MARGIN / 2, y, style: `font-size:${11 * scale}px` }, text));
+      axis(top + 12 * scale, `↑ ${view.axes[1]}`);
+      axis(top + height - 6 * scale, `→ ${view.axes[0]}`);
       const names = labels.length <= 12 ? labels.map((label) => nameAt(label, scale)) : [];
       svg.append(...names);
 
