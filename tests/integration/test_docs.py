@@ -199,6 +199,8 @@ def test_commands_parse_and_their_configs_pass(where: str, words: list[str], ins
     args = cli._parse(words)
     if args.command == "list":
         assert args.family in SECTIONS, where
+    elif args.command == "report":
+        assert args.runs, where
     elif not (inside / args.config / "manifest.json").exists():
         assert problems(args) == [], where
     for protocol in getattr(args, "words", []):

@@ -74,7 +74,7 @@ def test_clicks_and_keys(browser: Browser, pages: dict[str, Path]) -> None:
     browser.ask("document.querySelector('.chart svg').focus()")
     browser.press("ArrowLeft")
     browser.press("ArrowLeft")
-    assert "step 3" in browser.ask("document.querySelector('.readout').textContent")
+    assert "step 1" in browser.ask("document.querySelector('.readout').textContent")
 
     browser.move(*browser.place(".map circle"))
     assert not browser.ask("document.querySelector('#tip').hidden")

@@ -28,12 +28,17 @@ def test_every_start_is_noted_and_the_first_one_stays(tmp_path):
     assert found["starts"][0]["hardware"]["processes"] == 2
     assert found["total"] == 40
     assert found["data"]["train"] == {
-        "images": 20, "source": "Shapes", "classes": 10, "labelled": 20, "smallest": 2, "largest": 2,
-    }  # fmt: skip
+        "images": 20,
+        "source": "Shapes",
+        "classes": 10,
+        "labelled": 20,
+        "smallest": 2,
+        "largest": 2,
+    }
 
 
 def test_versions_name_what_is_installed():
-    assert versions()["torch"] == torch.__version__
+    assert torch.__version__.startswith(versions()["torch"])
     assert "python" in versions()
 
 
