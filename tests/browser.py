@@ -119,7 +119,9 @@ class Browser:
 
     def ask(self, expression: str) -> Any:
         """The value of a JavaScript expression."""
-        answer = self("Runtime.evaluate", expression=expression, returnByValue=True)
+        answer = self(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
@@ -128,8 +130,11 @@ class Browser:
         found = self.ask(
             f"(() => {{ const e = document.querySelector({json.dumps(query)}); if (!e) return null;"
             "e.scrollIntoView({block: 'center', behavior: 'instant'});"
-            "const b = e.getBoundingClientRect();"
-            "return [b.left + b.width / 2, b.top + b.height / 2]; })()"
+            "const middle = () => { const b = e.getBoundingClientRect();"
+            "return [b.left + b.width / 2, b.top + b.height / 2]; };"
+            # Two frames later the scroll is done and its event told.
+            "return new Promise(done => requestAnimationFrame(() =>"
+            "requestAnimationFrame(() => done(middle())))); })()"
         )
         assert found, f"nothing on the page is {query}"
         return found[0], found[1]
