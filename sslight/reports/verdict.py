@@ -120,7 +120,7 @@ def learning(seen: Evidence) -> Finding:
         return _by_loss(seen, fell, evidence)
     low, _ = bounds(seen.accuracy[-1], seen.images)
     above = seen.chance is None or low > seen.chance
-    rose = len(seen.accuracy) > 1 and low > bounds(seen.accuracy[0], seen.images)[1]
+    rose = len(seen.accuracy) > 1 and _rose(seen.accuracy[0], seen.accuracy[-1], seen.images)
     if above and (rose or (len(seen.accuracy) == 1 and fell)):
         sentence = "The features tell the classes apart, and better than at first."
         if not rose:
@@ -133,7 +133,7 @@ def learning(seen: Evidence) -> Finding:
     if above:
         return Finding(
             "not improving", "warn",
-            "The features tell classes apart, but no better than at the first measurement; an "
+            "The features tell classes apart, but not clearly better than at first, and an "
             "untrained network is above chance too. Look at the views (is what matters still in "
             "them?), the learning rate and the length of training.",
             evidence,
@@ -209,6 +209,12 @@ def bounds(share: float, images: int | None) -> tuple[float, float]:
 
 
 # -------------------------------------------------------------------- words and trends
+
+
+def _rose(first: float, last: float, images: int | None) -> bool:
+    """Whether a share rose by more than both measurements' 95 % errors together."""
+    (a, b), (c, d) = bounds(first, images), bounds(last, images)
+    return last - first > math.hypot(b - a, d - c) / 2
 
 
 def _fall(loss: Sequence[float]) -> bool | None:
