@@ -67,6 +67,7 @@ _HOMES = {
     "query": "sslight.run",
     "register": "sslight.registry",
     "register_train_step": "sslight.train_steps",
+    "report": "sslight.run",
     "views": "sslight.augment",
 }
 

@@ -13,6 +13,8 @@ from sslight.callbacks._timer import Pace, StepTimer, total_steps
 from sslight.strategies import is_logging_step
 from sslight.utils import logger
 
+#: Beginnings of metrics that the line after a validation leaves out: no results, or noisy ones.
+_NO_RESULTS = ("train/", "time/", "lr/", "collapse/", "probe/loss", "step", "epoch")
 #: Metrics shown beside the speed, where they exist, and their short names.
 _SHOWN = {"train/loss": "loss", "train/lr": "lr", "knn/top1": "knn", "probe/top1": "probe"}
 
@@ -155,11 +157,11 @@ class Progress(pl.Callback):
         self._say(f"{_epoch(trainer)}  step {step}{f'/{total}' if total else ''}  {numbers}")
 
     def _say_results(self, trainer: pl.Trainer) -> None:
-        """One line with every metric that is neither a training nor a time value."""
+        """One line with what was measured of the features."""
         found = [
             f"{name} {float(value):.4g}"
             for name, value in trainer.callback_metrics.items()
-            if not name.startswith(("train/", "time/", "lr/")) and name != "step"
+            if not name.startswith(_NO_RESULTS)
         ]
         line = f"{_epoch(trainer)}  step {trainer.global_step}  {'  '.join(found)}"
         if found and line != self._results:
@@ -185,7 +187,12 @@ def _epoch(trainer: pl.Trainer) -> str:
 
 def _metrics(trainer: pl.Trainer) -> list[str]:
     found = trainer.callback_metrics
-    return [f"{word} {float(found[key]):.6g}" for key, word in _SHOWN.items() if key in found]
+    return [f"{word} {_short(key, found[key])}" for key, word in _SHOWN.items() if key in found]
+
+
+def _short(name: str, value: Any) -> str:
+    """Accuracies in per cent, other values with as many digits as tell something."""
+    return f"{100 * float(value):.1f}%" if name.endswith("/top1") else f"{float(value):.4g}"
 
 
 def _speed(pace: Pace) -> list[str]:

@@ -14,6 +14,7 @@ COMMANDS: dict[str, str] = {
     "fit": "train a backbone without labels, or go on with a run that was stopped",
     "extract": "write the features of every image",
     "eval": "measure features: sslight eval knn --config ...",
+    "report": "write a page about a run, or about several side by side",
     "features": "say what a feature store holds, or write it as Parquet, CSV or npz",
     "query": "find the images most like given ones",
     "export": "write a backbone for timm, torchvision, ONNX, Hugging Face, ...",

@@ -8,6 +8,7 @@ from sslight.run.fit import fit
 from sslight.run.load import load_method
 from sslight.run.plan import Plan, plan
 from sslight.run.query import query
+from sslight.run.report import report
 from sslight.run.result import FitResult
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "load_method",
     "plan",
     "query",
+    "report",
 ]

@@ -27,6 +27,7 @@ from sslight.run.extract import (
     prepare,
     store_folder,
 )
+from sslight.run.summary import say_report_next
 
 log = logging.getLogger("sslight")
 
@@ -122,6 +123,7 @@ def _run(subject: Subject, nodes: Mapping[str, Any], folder: Path, trust: Sequen
         result.save(folder / "eval" / f"{label}.json")
         _to_tensorboard(folder, label, result)
         results.append(result)
+    say_report_next(folder)
     return results
 
 

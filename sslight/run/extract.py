@@ -25,6 +25,7 @@ from sslight.features.extract import ExtractOptions, extract_features
 from sslight.loggers import write_log_file
 from sslight.run import assemble
 from sslight.run.progress import RowProgress
+from sslight.run.summary import say_report_next
 from sslight.run.trainer import quiet_lightning
 
 log = logging.getLogger("sslight")
@@ -115,6 +116,7 @@ def _extract(checked: Mapping[str, Any], work: Extraction) -> FeatureStore | Non
     if store is None or not fabric.is_global_zero:
         return None
     log.info("Features of %s are in %s.", work.source, work.folder)
+    say_report_next(work.folder.parent)
     return load_features(work.folder)
 
 

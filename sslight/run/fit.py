@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,9 @@ from sslight.loggers import JsonlLogger, log_failures, write_log_file
 from sslight.module import SSLModule
 from sslight.modules.ema import EMA
 from sslight.run import assemble
+from sslight.run.environment import command_line, note_start
 from sslight.run.plan import check_schedules, first_clock
+from sslight.run.report import write_at_end
 from sslight.run.result import FitResult
 from sslight.run.summary import in_words, say_what_next
 from sslight.run.trainer import build_trainer, quiet_lightning
@@ -171,7 +171,7 @@ class _Walk:
         for callback in self.callbacks:
             if isinstance(callback, Checkpoint):
                 callback.extra = {**record, **identity}
-                callback.how_to_continue = f"To continue: {_command()}"
+                callback.how_to_continue = f"To continue: {command_line()}"
 
     def _go(self) -> FitResult:
         result = FitResult(self.method, self.data, self.trainer, self.run_dir)
@@ -187,6 +187,8 @@ class _Walk:
         self._check_batch_size()
         check_schedules(self.method.recipe, self.data.batch_size, clock)
         self._say_where_it_starts()
+        if self.trainer.is_global_zero:
+            note_start(self.run_dir, command_line(), self.trainer, self.data, clock.total)
         self._train()
         self.data.bad_images.say()
         if self.trainer.is_global_zero:
@@ -263,11 +265,5 @@ class _Walk:
         finished = json.dumps({"step": step, "epoch": self.trainer.current_epoch})
         write_atomically(self.run_dir / "finished.json", f"{finished}\n".encode())
         if not is_trial(self.trainer):
-            say_what_next(self.run_dir, self.trainer, self.data, total)
-
-
-def _command() -> str:
-    """Return the command line of this process, as a person would type it."""
-    program, *rest = sys.argv
-    name = "python -m sslight" if program.endswith("__main__.py") else Path(program).name
-    return shlex.join([*name.split(), *rest])
+            page = write_at_end(self.run_dir, self.data, self.config)
+            say_what_next(self.run_dir, self.trainer, self.data, total, page)

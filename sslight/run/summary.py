@@ -14,7 +14,7 @@ from sslight.data.datamodule import SSLDataModule
 log = logging.getLogger("sslight")
 
 #: Metrics that say nothing about the result.
-_LEFT_OUT = ("step", "time/", "train/lr", "lr/")
+_LEFT_OUT = ("step", "time/", "train/lr", "lr/", "collapse/", "probe/loss")
 
 
 def last_metrics(trainer: pl.Trainer) -> dict[str, float]:
@@ -28,19 +28,24 @@ def in_words(metrics: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
 
 
-def say_what_next(run_dir: Path, trainer: pl.Trainer, data: SSLDataModule, total: int) -> None:
-    """Log the last metrics, the run's folder and the next commands.
+def say_what_next(
+    run_dir: Path, trainer: pl.Trainer, data: SSLDataModule, total: int, report: Path | None
+) -> None:
+    """Log the last metrics, where everything is and the next commands.
 
     Args:
         run_dir: The run's folder.
         trainer: After ``fit``.
         data: Labels in train and test decide whether ``eval`` or ``extract`` comes next.
         total: Steps that the config asked for.
+        report: The page about the run, if there is one.
     """
     step, found = trainer.global_step, in_words(last_metrics(trainer))
     early = f" of {total}, as a limit or a callback asked" if step < total else ""
     log.info("Finished after step %d%s.%s", step, early, f" {found}" if found else "")
     log.info("Run folder: %s (backbone.safetensors, checkpoints, metrics.jsonl, log.txt)", run_dir)
+    if report is not None:
+        log.info("Report: %s (open it in a browser)", report)
     labelled = all(
         split in data.split_names and data.labels(split) is not None for split in ("train", "test")
     )
@@ -48,3 +53,9 @@ def say_what_next(run_dir: Path, trainer: pl.Trainer, data: SSLDataModule, total
     log.info("Next: sslight %s --config %s", command, where)
     if (run_dir / "tensorboard").is_dir():
         log.info("Curves: tensorboard --logdir %s", where)
+
+
+def say_report_next(run_dir: Path) -> None:
+    """Log the command that shows new features and results; nothing where there is no run."""
+    if (run_dir / "config.yaml").is_file():
+        log.info("Next: sslight report %s", shlex.quote(str(run_dir)))

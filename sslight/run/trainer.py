@@ -25,6 +25,7 @@ from sslight import config as configs
 from sslight.errors import refusing
 from sslight.loggers import JsonlLogger
 from sslight.strategies import AtomicCheckpointIO, SyncBatchNormPlugin
+from sslight.utils import say_once
 
 #: What sslight decides: its own loaders, progress and checkpoints.
 _FIXED = {
@@ -48,7 +49,6 @@ _NOT_FOR_USERS = (
     r".*module\(s\) in eval mode at the start of training.*",
     r".*smaller than the logging interval.*",
     r".*Total length of `list` across ranks is zero.*",  # there is no test split
-    r".*Total length of `list` across ranks is zero.*",
     r".*It is recommended to use `self.log.*sync_dist=True.*",  # values are equal on all ranks
 )
 
@@ -114,12 +114,13 @@ def _plugins(sync_batchnorm: bool | int) -> list[Any]:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Keep Lightning to warnings that a user can act on."""
+    """Keep Lightning to warnings that a user can act on; each warning is one line, said once."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         for pattern in _NOT_FOR_USERS:
             warnings.filterwarnings("ignore", message=pattern)
+        warnings.showwarning = _say_warning
         for logger in loggers:
             logger.setLevel(logging.WARNING)
         try:
@@ -127,3 +128,16 @@ def quiet_lightning() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+def _say_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    """Write a warning as a sentence into the log, in place of a path and a line of code."""
+    where = "/".join(Path(filename).parts[-2:])
+    say_once(f"{' '.join(str(message).split())} ({where}:{lineno})")

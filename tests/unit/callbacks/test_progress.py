@@ -41,13 +41,13 @@ def test_plain_lines_on_logging_steps(kit, method, tmp_path, lines):
     number = r"[\d.e+-]+"
     assert len(found) == 4  # two training lines, two of validation; the end repeats nothing
     assert re.fullmatch(
-        rf"epoch 1/2  step 3/6  loss {number}  lr 3.33333e-08  {number} images/s  wait \d+%  "
+        rf"epoch 1/2  step 3/6  loss {number}  lr 3.333e-08  {number} images/s  wait \d+%  "
         r"eta \d+:\d\d:\d\d",
         found[0],
     )
     assert found[1] == "epoch 1/2  step 3  knn/top1 0.25"
     assert "step 6/6" in found[2]
-    assert "knn 0.25" in found[2]
+    assert "knn 25.0%" in found[2]
     assert found[2].endswith("eta 0:00:00")
     assert found[3] == "epoch 2/2  step 6  knn/top1 0.25"
 

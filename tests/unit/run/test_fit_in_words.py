@@ -34,9 +34,10 @@ def test_the_end_says_what_came_out_where_it_is_and_what_is_next(tmp_path, caplo
     fit(tmp_path / "a run")
     assert caplog.messages[0].startswith("Starting a run in")
     assert "lr 0.1 (not scaled" in caplog.messages[0]
-    finished, folder, following, curves = caplog.messages[-4:]
+    finished, folder, page, following, curves = caplog.messages[-5:]
     assert finished.startswith("Finished after step 2. train/loss ")
     assert folder.startswith(f"Run folder: {tmp_path / 'a run'} (")
+    assert page == f"Report: {tmp_path / 'a run' / 'report.html'} (open it in a browser)"
     assert following == f"Next: sslight extract --config '{tmp_path / 'a run'}'"  # no labels
     assert curves.startswith("Curves: tensorboard --logdir ")
 
@@ -48,6 +49,7 @@ def test_a_run_that_is_extended_is_not_called_finished(tmp_path, caplog):
     fit(tmp_path, "trainer.max_epochs=2", accept=["trainer.max_epochs"])
     assert "goes on (after step 2" in caplog.text
     assert "Finished after step 4. " in caplog.text
+    assert len(json.loads((tmp_path / "environment.json").read_text())["starts"]) == 3
 
 
 def test_a_run_that_is_stopped_early_says_so(tmp_path, caplog):
