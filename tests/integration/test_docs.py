@@ -256,7 +256,15 @@ def test_the_learning_matrix_is_what_was_measured() -> None:
 
 def test_paths_exist() -> None:
     named = re.compile(r"(?<![\w/.-])(?:tests|scripts|configs|sslight)/[\w./-]*\w")
-    invented = {"mymethod", "mysource", "my_callback", "my_protocol", "_configs"}
+    invented = {
+        "mymethod",
+        "mysource",
+        "my_callback",
+        "my_protocol",
+        "my_command",
+        "my_format",
+        "_configs",
+    }
     for page in PROSE:
         for path in named.findall(page.read_text(encoding="utf-8")):
             if Path(path).stem in invented:
