@@ -1,7 +1,7 @@
 """Views of images against lightly's transforms: same images, same operations, one core.
 
-    python scripts/bench_augment.py                  # all rows
-    python scripts/bench_augment.py "32 px"          # some
+python scripts/bench_augment.py                  # all rows
+python scripts/bench_augment.py "32 px"          # some
 """
 
 from __future__ import annotations
