@@ -46,13 +46,19 @@ def sinkhorn(
     logits = scores / epsilon
     mass = None if weights is None else weights.to(logits.dtype)
     totals = _log_totals(logits, mass, gather)
-    codes = torch.softmax(logits.sub_(totals), dim=1)
+    codes = _softmax_(logits.sub_(totals))
     mass = torch.ones_like(codes[:, 0]) if mass is None else mass
     for _ in range(iterations - 1):
         totals = _over_ranks(mass @ codes, gather)  # [K]
         codes /= torch.where(totals > 0, totals, 1.0)
         codes /= codes.sum(dim=1, keepdim=True)
     return codes
+
+
+def _softmax_(logits: Tensor) -> Tensor:
+    """Softmax of each row, in place: fresh memory costs more than all arithmetic here."""
+    logits.sub_(logits.amax(dim=1, keepdim=True)).exp_()
+    return logits.div_(logits.sum(dim=1, keepdim=True))
 
 
 def _log_totals(logits: Tensor, mass: Tensor | None, gather: bool) -> Tensor:

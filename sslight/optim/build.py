@@ -58,9 +58,8 @@ def _kernel(
     parameters = [parameter for group in groups for parameter in group["params"]]
     devices = {parameter.device.type for parameter in parameters}
     sharded = any(hasattr(parameter, "to_local") for parameter in parameters)
-    if takes(optimizer_class, "fused") and (
-        devices == {"cuda"} or (devices == {"cpu"} and not sharded)
-    ):
+    fits = devices == {"cuda"} or (devices == {"cpu"} and not sharded)
+    if fits and takes(optimizer_class, "fused"):
         return {"fused": True}
     return {"foreach": True} if takes(optimizer_class, "foreach") else {}
 
