@@ -1,7 +1,7 @@
 """A folder of many images: indexing, opening again, and what a worker holds.
 
-    python scripts/bench_index.py                    # 100,000 files
-    python scripts/bench_index.py --files 1000000 --names 10000000
+python scripts/bench_index.py                    # 100,000 files
+python scripts/bench_index.py --files 1000000 --names 10000000
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ PER_FOLDER = 1000
 WORKER = """
 import pickle, sys
 from pathlib import Path
-def private():
+def private():  # clean pages are those of the mapped index: any number of workers share them
     rows = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return sum(int(r.split()[1]) for r in rows if r.startswith("Private")) / 1024
+    return sum(int(r.split()[1]) for r in rows if r.startswith("Private_Dirty")) / 1024
 from sslight.data.sources.folder import Folder
 from sslight.data.sources.filelist import FileList
 data = Path(sys.argv[1]).read_bytes()
@@ -86,7 +86,9 @@ def names(bench: Bench, scratch: Path) -> None:
         return
     with file.open("w", encoding="utf-8") as out:
         for i in range(count):
-            out.write(f"train/n{i // PER_FOLDER:08d}/image_{i:010d}.JPEG\t{i // PER_FOLDER % 1000}\n")
+            out.write(
+                f"train/n{i // PER_FOLDER:08d}/image_{i:010d}.JPEG\t{i // PER_FOLDER % 1000}\n"
+            )
 
     def opened() -> FileList:
         source = FileList(path=file)

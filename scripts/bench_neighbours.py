@@ -1,8 +1,8 @@
 """kNN, k-means and the linear grid against faiss and scikit-learn, at the same threads.
 
-    pip install faiss-cpu
-    python scripts/bench_neighbours.py               # a tenth of the large rows
-    python scripts/bench_neighbours.py --scale 100   # 50,000 x 10,000 x 2,048
+pip install faiss-cpu
+python scripts/bench_neighbours.py               # a tenth of the large rows
+python scripts/bench_neighbours.py --scale 100   # 50,000 x 10,000 x 2,048
 """
 
 from __future__ import annotations
