@@ -1,6 +1,6 @@
 """How long it takes until something happens: the command line, the first step, a late resume.
 
-    python scripts/bench_start.py
+python scripts/bench_start.py
 """
 
 from __future__ import annotations

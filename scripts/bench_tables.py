@@ -1,6 +1,6 @@
 """Write the table of docs/benchmarks.md from docs/benchmarks.jsonl: of each row its newest figure.
 
-    python scripts/bench_tables.py
+python scripts/bench_tables.py
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ def tables() -> str:
 
 def table(found: list[dict[str, Any]]) -> str:
     """Return the table of a group, and below it what it was measured with."""
-    lines = ["| what | against | figure | spread | reach | | ms each |", "|---|---|--:|--:|--:|---|--:|"]
+    lines = [
+        "| what | against | figure | spread | reach | | ms each |",
+        "|---|---|--:|--:|--:|---|--:|",
+    ]
     for row in found:
         spread = f"{row['low']:g} to {row['high']:g}" if row["repeats"] > 1 else ""
         each = f"{row['ours_ms']:.4g} / {row['peer_ms']:.4g}" if "ours_ms" in row else ""
