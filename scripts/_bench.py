@@ -1,7 +1,7 @@
 """What the benchmarks share: two things measured in turns, one JSON line, one printed line.
 
-Both sides run in one process on one thread, A, B, A, B, ...; a ratio of neighbours does not see what
-else the machine does, as that slows both. The figure is the median ratio, the spread its quartiles.
+Both sides run in one process on one thread, A, B, A, B, ...; a ratio of neighbours does not see
+what else the machine does, as that slows both. The figure is the median ratio, the spread its quartiles.
 """
 
 from __future__ import annotations
@@ -219,13 +219,9 @@ def machine() -> str:
 
 def versions() -> dict[str, str]:
     """Name the versions of what is compared."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    installed = {found.name: found.version for found in metadata.distributions()}
+    named = {name: installed[name] for name in _PACKAGES if name in installed}
+    return {"python": platform.python_version(), **named}
 
 
 def _command() -> str:

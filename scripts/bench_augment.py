@@ -10,7 +10,6 @@ import io
 import itertools
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch

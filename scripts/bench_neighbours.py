@@ -55,7 +55,7 @@ def knn(bench: Bench) -> None:
         lambda: nearest(queries, bank, 200),
         theirs,
         against="faiss IndexFlatIP",
-        note=f"{100 * same:.2f} % of the neighbours at the same rank; ties go to the lower row here",
+        note=f"{100 * same:.2f} % of the neighbours are at the same rank",
     )
     bench.keep(f"{what}: memory beyond the features", [memory], at_most(1024, "MB"))
 

@@ -93,11 +93,11 @@ def ema(bench: Bench, label: str, network: nn.Module) -> None:
 
 def lars(bench: Bench, label: str, network: nn.Module) -> None:
     """Make a LARS step."""
-    from lightly.utils.lars import LARS as TheirLARS
+    from lightly.utils.lars import LARS as LightlyLARS
 
     ours, theirs = copy.deepcopy(network), copy.deepcopy(network)
     steps: list[Callable[[], Any]] = []
-    for kind, copied in ((LARS, ours), (TheirLARS, theirs)):
+    for kind, copied in ((LARS, ours), (LightlyLARS, theirs)):
         for mine, given in zip(copied.parameters(), network.parameters(), strict=True):
             mine.grad = given.grad
         made = kind(copied.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-6)

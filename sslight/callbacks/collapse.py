@@ -128,7 +128,8 @@ class Collapse(pl.Callback):
 
     def _is_due(self, trainer: pl.Trainer) -> bool:
         """Tell whether this logging step is the first, or the n-th after one that was due."""
-        number = -(-trainer.global_step // max(trainer.log_every_n_steps, 1))
+        every = max(int(getattr(trainer, "log_every_n_steps", 1)), 1)
+        number = -(-int(trainer.global_step) // every)
         return (number - 1) % self.every_n_logs == 0
 
     def _keep(self, rows: Tensor) -> None:

@@ -39,7 +39,7 @@ def test_a_part_is_part_of_the_whole() -> None:
 
 
 def test_computed_positions_are_spread_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the first tenth of an epoch, each tenth of the images gives its share; so do neighbours."""
+    """Each tenth of the images gives its share to the first tenth of an epoch."""
     monkeypatch.setattr(order, "KEPT", 0)
     first = EpochOrder(10**6, seed=0, epoch=0)[: 10**5]
     share = torch.bincount(first // 10**5, minlength=10) / 10**4
