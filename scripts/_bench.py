@@ -1,7 +1,8 @@
 """What the benchmarks share: two things measured in turns, one JSON line, one printed line.
 
 Both sides run in one process on one thread, A, B, A, B, ...; a ratio of neighbours does not see
-what else the machine does, as that slows both. The figure is the median ratio, the spread its quartiles.
+what else the machine does, as that slows both. The figure is the median ratio, the spread its
+quartiles.
 """
 
 from __future__ import annotations

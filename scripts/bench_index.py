@@ -21,9 +21,9 @@ PER_FOLDER = 1000
 WORKER = """
 import pickle, sys
 from pathlib import Path
-def private():  # clean pages are those of the mapped index: any number of workers share them
+def private():  # pages of files, such as the mapped index, are shared by any number of workers
     rows = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return sum(int(r.split()[1]) for r in rows if r.startswith("Private_Dirty")) / 1024
+    return sum(int(r.split()[1]) for r in rows if r.startswith("Anonymous")) / 1024
 from sslight.data.sources.folder import Folder
 from sslight.data.sources.filelist import FileList
 data = Path(sys.argv[1]).read_bytes()

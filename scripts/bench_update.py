@@ -93,7 +93,7 @@ def ema(bench: Bench, label: str, network: nn.Module) -> None:
 
 def lars(bench: Bench, label: str, network: nn.Module) -> None:
     """Make a LARS step."""
-    from lightly.utils.lars import LARS as LightlyLARS
+    from lightly.utils.lars import LARS as LightlyLARS  # noqa: N811  a class
 
     ours, theirs = copy.deepcopy(network), copy.deepcopy(network)
     steps: list[Callable[[], Any]] = []
