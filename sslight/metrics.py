@@ -150,7 +150,9 @@ def singular_values(features: Tensor, *, center: bool) -> Tensor:
 
 
 def _pair_kernel(a: Tensor, b: Tensor, t: float) -> Tensor:
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square().mul(-t).exp()
+    """``exp(-t |a_i - b_j|^2)``; as a product, since float64 has digits to spare here."""
+    squared = torch.addmm(a.square().sum(1, keepdim=True) + b.square().sum(1), a, b.T, alpha=-2)
+    return squared.clamp_min_(0).mul_(-t).exp_()
 
 
 def _checked(features: Tensor) -> Tensor:

@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 
-from sslight.augment.draws import seed_of
+from sslight.data.order import EpochOrder
 from sslight.errors import RefusedRunError
-
-
-def epoch_order(num_images: int, seed: int, epoch: int) -> torch.Tensor:
-    """Return the order of an epoch: a permutation ``[num_images]`` that (seed, epoch) decide."""
-    generator = torch.Generator().manual_seed(seed_of(seed, epoch, 2))
-    return torch.randperm(num_images, generator=generator)
 
 
 class EpochBatches:
@@ -61,7 +54,7 @@ class EpochBatches:
         self.epoch, self.start = epoch, done
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = epoch_order(self.num_images, self.seed, self.epoch)
+        order = EpochOrder(self.num_images, self.seed, self.epoch)
         micro = self.batch_size // (self.world_size * self.accumulate)
         for position in range(self.start, len(self)):
             k, a = divmod(position, self.accumulate)

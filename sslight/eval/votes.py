@@ -229,19 +229,23 @@ def _full_precision(device: torch.device) -> Iterator[None]:
 def _merge(
     best: Tensor, rows: Tensor, queries: Tensor, block: Tensor, start: int, k: int
 ) -> tuple[Tensor, Tensor]:
-    """Best k of what was found so far and a new block, which begins at bank row ``start``."""
-    numbers = torch.arange(start, start + len(block), device=block.device)
-    candidates = torch.cat([best, queries @ block.T], dim=1)
-    names = torch.cat([rows, numbers.expand(len(rows), -1)], dim=1)
-    values, columns = _first_largest(candidates, min(k, candidates.shape[1]))
-    return values, names.gather(1, columns)
+    """Best k of what was found so far and a new block, which begins at bank row ``start``.
+
+    Equal values stay in the order of their rows: what was found before comes from lower ones.
+    """
+    values, columns = _first_largest(queries @ block.T, min(k, len(block)))
+    values, rows = torch.cat([best, values], dim=1), torch.cat([rows, columns + start], dim=1)
+    if start == 0:
+        return values, rows
+    values, columns = _first_largest(values, min(k, values.shape[1]))
+    return values, rows.gather(1, columns)
 
 
 def _first_largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """``topk`` that breaks ties in favour of the lower column (torch's choice is unspecified)."""
-    top, columns = values.topk(k, dim=1)
-    edge = top[:, -1:]
-    tied = ((values == edge).sum(1) > (top == edge).sum(1)).nonzero().flatten()
+    more, columns = values.topk(min(k + 1, values.shape[1]), dim=1)
+    top, columns = more[:, :k], columns[:, :k].contiguous()
+    tied = (more[:, k - 1] == more[:, -1]).nonzero().flatten() if more.shape[1] > k else ()
     if len(tied):
         columns[tied] = values[tied].sort(dim=1, descending=True, stable=True).indices[:, :k]
     columns = columns.sort(dim=1).values

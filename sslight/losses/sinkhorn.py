@@ -44,8 +44,10 @@ def sinkhorn(
     """
     _check(scores, epsilon, iterations, weights)
     logits = scores / epsilon
-    mass = torch.ones_like(logits[:, 0]) if weights is None else weights.to(logits.dtype)
-    codes = (logits - _log_totals(logits, mass, gather)).softmax(dim=1)
+    mass = None if weights is None else weights.to(logits.dtype)
+    totals = _log_totals(logits, mass, gather)
+    codes = _softmax_(logits.sub_(totals))
+    mass = torch.ones_like(codes[:, 0]) if mass is None else mass
     for _ in range(iterations - 1):
         totals = _over_ranks(mass @ codes, gather)  # [K]
         codes /= torch.where(totals > 0, totals, 1.0)
@@ -53,9 +55,16 @@ def sinkhorn(
     return codes
 
 
-def _log_totals(logits: Tensor, mass: Tensor, gather: bool) -> Tensor:
+def _softmax_(logits: Tensor) -> Tensor:
+    """Softmax of each row, in place: fresh memory costs more than all arithmetic here."""
+    logits.sub_(logits.amax(dim=1, keepdim=True)).exp_()
+    return logits.div_(logits.sum(dim=1, keepdim=True))
+
+
+def _log_totals(logits: Tensor, mass: Tensor | None, gather: bool) -> Tensor:
     """Compute ``log(sum over samples of mass * exp(logits))``; 0 where nothing takes part."""
-    logits = logits + mass.log()[:, None]  # -inf where the mass is 0
+    if mass is not None:
+        logits = logits + mass.log()[:, None]  # -inf where the mass is 0
     top = logits.amax(dim=0) if len(logits) else logits.new_full(logits.shape[1:], -torch.inf)
     top = all_gather(top[None]).amax(dim=0) if gather else top  # [K]
     top = torch.where(top.isfinite(), top, 0.0)

@@ -29,8 +29,8 @@ def build_optimizer(
     """The recipe's optimizer over these groups.
 
     A plain ``lr`` is set at its scaled peak, a schedule's as NaN: call ``apply_schedules`` before
-    each step. Fused kernels are used on CUDA and multi-tensor ones elsewhere, where the optimizer
-    has them and ``options`` does not choose.
+    each step. Fused kernels are used on GPUs and CPUs, multi-tensor ones elsewhere, where the
+    optimizer has them and ``options`` does not choose.
 
     Args:
         groups: As from ``parameter_groups``; missing settings get neutral values.
@@ -61,8 +61,11 @@ def _kernel(
     """``fused`` or ``foreach``, whichever fits the parameters' devices."""
     if {"fused", "foreach", "differentiable"} & set(recipe.options):
         return {}
-    devices = {parameter.device.type for group in groups for parameter in group["params"]}
-    if devices == {"cuda"} and takes(optimizer_class, "fused"):
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    devices = {parameter.device.type for parameter in parameters}
+    sharded = any(hasattr(parameter, "to_local") for parameter in parameters)
+    fits = devices == {"cuda"} or (devices == {"cpu"} and not sharded)
+    if fits and takes(optimizer_class, "fused"):
         return {"fused": True}
     return {"foreach": True} if takes(optimizer_class, "foreach") else {}
 

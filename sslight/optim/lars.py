@@ -90,7 +90,11 @@ def _scaled_updates(
     ratio = torch.where(
         (weight_norm > 0) & (update_norm > 0), group["eta"] * weight_norm / update_norm, 1.0
     )
-    scaled = torch._foreach_mul([local(update) for update in decayed], list(ratio.unbind()))
+    scaled = [local(update) for update in decayed]
+    if group["weight_decay"]:
+        torch._foreach_mul_(scaled, list(ratio.unbind()))
+    else:  # these are the gradients themselves
+        scaled = list(torch._foreach_mul(scaled, list(ratio.unbind())))
     for i, update in zip(adapted, scaled, strict=True):
         updates[i] = update
     return updates

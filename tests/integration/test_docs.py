@@ -254,6 +254,12 @@ def test_the_learning_matrix_is_what_was_measured() -> None:
     assert set(bench.quick_methods()) == set(sslight.registry.names("method"))
 
 
+def test_the_page_of_benchmarks_is_written_from_its_figures() -> None:
+    bench = script("bench_tables")
+    text = bench.PAGE.read_text(encoding="utf-8")
+    assert f"<!-- benchmarks -->\n{bench.tables()}\n<!-- end -->" in text
+
+
 def test_paths_exist() -> None:
     named = re.compile(r"(?<![\w/.-])(?:tests|scripts|configs|sslight)/[\w./-]*\w")
     invented = {

@@ -14,6 +14,7 @@ class Loop:
 
     def __init__(self, monkeypatch, callback):
         self.trainer = SimpleNamespace(is_global_zero=True, global_step=0, should_stop=False)
+        self.trainer.log_every_n_steps = 1
         self.logged, self.logging, self.callback = {}, True, callback
         self.module = SimpleNamespace(log_dict=self.logged.update)
         monkeypatch.setattr("sslight.callbacks.collapse.is_logging_step", lambda t: self.logging)
@@ -142,6 +143,15 @@ def test_nothing_is_measured_between_logging_steps(loop):
     feed.logging = False
     feed(constant, times=5)
     assert not feed.logged
+
+
+def test_every_nth_logging_step_is_measured_from_the_first_on(loop):
+    feed, measured = loop(every_n_logs=3), []
+    for step in range(1, 9):
+        feed.logged.clear()
+        feed(spread)
+        measured += [step] if feed.logged else []
+    assert measured == [1, 4, 7]
 
 
 def test_embeddings_that_are_not_finite_are_left_to_nan_guard(loop, caplog):

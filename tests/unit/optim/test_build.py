@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import copy
 import io
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +36,7 @@ def built(recipe: Recipe, module: nn.Module, batch_size: int = 256) -> torch.opt
 def train(module: nn.Module, optimizer, recipe: Recipe, steps: range, total: int = 10) -> None:
     for step in steps:
         torch.manual_seed(step)
-        module(torch.randn(8, 3)).square().mean().backward()
+        module(torch.randn(8, 3, dtype=module[0].weight.dtype)).square().mean().backward()
         apply_schedules(optimizer, recipe, Clock(step, total, 5), batch_size=256)
         apply_freeze(optimizer, Clock(step, total, 5))
         optimizer.step()
@@ -94,6 +96,7 @@ def test_equals_a_plain_torch_loop():
         options={"betas": [0.8, 0.9]},
     )
     module, twin = network(), network()
+    module[1] = twin[1] = nn.Tanh()  # batch norm leaves a bias before it nothing but rounding
     train(module, built(recipe, module), recipe, range(10))
     optimizer = torch.optim.AdamW(twin.parameters(), lr=0.1, betas=(0.8, 0.9), weight_decay=0.5)
     for step in range(10):
@@ -103,7 +106,7 @@ def test_equals_a_plain_torch_loop():
         optimizer.step()
         optimizer.zero_grad()
     for a, b in zip(module.parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_freezing_leaves_no_trace():
@@ -153,17 +156,37 @@ def test_state_survives_a_weights_only_round_trip(name):
 
 
 def test_kernels():
-    assert built(Recipe(), network()).defaults["foreach"] is True
+    assert built(Recipe(), network()).defaults["fused"] is True
+    assert built(Recipe(optimizer="NAdam"), network()).defaults["foreach"] is True
     assert built(Recipe(options={"foreach": False}), network()).defaults["foreach"] is False
     assert built(Recipe(options={"fused": True}), network()).defaults["foreach"] is None
     assert "foreach" not in built(Recipe(optimizer="lars"), network()).defaults
 
 
-def test_fused_on_cuda_only_where_it_exists():
-    on_cuda = [{"params": [SimpleNamespace(device=torch.device("cuda"))]}]
-    assert _kernel(torch.optim.AdamW, on_cuda, Recipe()) == {"fused": True}
-    assert _kernel(torch.optim.NAdam, on_cuda, Recipe()) == {"foreach": True}
-    assert _kernel(LARS, on_cuda, Recipe()) == {}
+def test_fused_only_where_it_exists():
+    def on(device: str, **more: Any) -> list[dict[str, Any]]:
+        return [{"params": [SimpleNamespace(device=torch.device(device), **more)]}]
+
+    assert _kernel(torch.optim.AdamW, on("cuda"), Recipe()) == {"fused": True}
+    assert _kernel(torch.optim.NAdam, on("cuda"), Recipe()) == {"foreach": True}
+    assert _kernel(LARS, on("cuda"), Recipe()) == {}
+    assert _kernel(torch.optim.AdamW, on("meta"), Recipe()) == {"foreach": True}
+    assert _kernel(torch.optim.AdamW, on("cpu", to_local=None), Recipe()) == {"foreach": True}
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_fused_steps_are_those_of_a_loop(name: str):
+    """On a CPU too, to rounding."""
+    # Without batch norm: it leaves a bias before it a gradient of rounding errors, which Adam
+    # blows up to steps.
+    torch.manual_seed(0)
+    modules = [nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()]
+    modules.append(copy.deepcopy(modules[0]))
+    for module, options in zip(modules, ({}, {"foreach": False}), strict=True):
+        recipe = Recipe(optimizer=name, lr=0.01, weight_decay=0.1, options=options)
+        train(module, built(recipe, module), recipe, range(5))
+    for a, b in zip(*(module.parameters() for module in modules), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 
 
 def test_a_fused_optimizer_leaves_unscaling_to_lightning():
