@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from sslight.backbones.inputs import image_channels
-from sslight.backbones.layers import EMBEDDING, LayerReader
+from sslight.backbones.layers import EMBEDDING, LayerReader, layer_names
 from sslight.backbones.protocol import weightless
 from sslight.modules.heads import LinearHead
+
+#: Numbers that a pooled map may have: VISSL's maps have 8192 or 9216.
+MAP_WIDTH = 9216
 
 #: Behind a pooling: a batch norm stands before the linear layer.
 BATCH_NORM = "+bn"
@@ -45,7 +48,7 @@ class LayerHeads(nn.Module):
         texts = [f"{EMBEDDING}:none", *(f"{layer}:{pooling}" for _, layer, pooling, _ in wanted)]
         layers = list(dict.fromkeys(texts))
         self._reader = LayerReader(backbone, layers, maps=True)
-        self._shapes = _shapes(backbone, layers, image_size)
+        self._shapes = layer_shapes(backbone, layers, image_size)
         self._source = {name: layers.index(f"{at}:{pooling}") for name, at, pooling, _ in wanted}
         self.image_size = image_size
         self.heads = nn.ModuleDict({
@@ -76,11 +79,11 @@ class LayerHeads(nn.Module):
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
         """Compute the logits ``[B, K]`` of each head from what :meth:`features` gave."""
-        parts = features.split([math.prod(shape) for shape in self._shapes], dim=1)
+        parts = torch.split(features, [math.prod(shape) for shape in self._shapes], dim=1)
         logits = {}
         for name, head in self.heads.items():
             at = self._source[name]
-            logits[name] = head(parts[at].unflatten(1, self._shapes[at]))
+            logits[name] = head(parts[at].reshape(-1, *self._shapes[at]))
         return logits
 
 
@@ -101,9 +104,11 @@ def _parsed(heads: Mapping[str, str] | Sequence[str]) -> list[tuple[str, str, st
     return found
 
 
-def _shapes(backbone: nn.Module, layers: list[str], image_size: int) -> list[tuple[int, ...]]:
+def layer_shapes(backbone: nn.Module, layers: list[str], image_size: int) -> list[tuple[int, ...]]:
     """Shapes of the layers, without the batch, found by running a copy without weights."""
     failure: Exception | None = None
+    if not layers:
+        return []
     for copied, device in weightless(backbone):
         images = torch.zeros(2, image_channels(backbone), image_size, image_size, device=device)
         try:
@@ -114,3 +119,23 @@ def _shapes(backbone: nn.Module, layers: list[str], image_size: int) -> list[tup
             continue
         return [tuple(feature.shape[1:]) for feature in found.values()]
     raise ValueError(f"heads: the layers could not be read at {image_size} px: {failure}")
+
+
+def classic_heads(backbone: nn.Module, image_size: int, width: int = MAP_WIDTH) -> list[str]:
+    """Choose the layers of the linear protocol, for :class:`LayerHeads`.
+
+    A ResNet's stages, each averaged over the finest grid that gives no more than ``width`` numbers
+    (at 224 px as many as VISSL's windows); a transformer's blocks at each quarter of its depth,
+    averaged over their patches; and of every network its output. All have a batch norm, and the
+    output comes without one too.
+    """
+    known = layer_names(backbone)
+    stages = [name for name in ("conv1", "res2", "res3", "res4", "res5") if name in known]
+    depth = sum(name.startswith("block") and name[5:].isdigit() for name in known)
+    blocks = dict.fromkeys(f"block{max(depth * i // 4 - 1, 0)}" for i in (1, 2, 3, 4))
+    heads = [f"{block}:avg{BATCH_NORM}" for block in blocks if depth and not stages]
+    maps = layer_shapes(backbone, [f"{stage}:none" for stage in stages], image_size)
+    for stage, (channels, *sides) in zip(stages, maps, strict=True):
+        grid = max(1, min(math.isqrt(width // channels), *sides))
+        heads.append(f"{stage}:avg{grid}{BATCH_NORM}")
+    return [*heads, f"{EMBEDDING}:none{BATCH_NORM}", f"{EMBEDDING}:none"]

@@ -1,4 +1,4 @@
-"""From maps and tokens to vectors: poolings by name, and a transformer's own way to its embedding."""
+"""From maps and tokens to vectors: poolings by name, and a transformer's own way to embed."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _as_map(feature: Tensor, n_prefix: int, *, square: bool) -> Tensor:
             f"{patches.shape[2]} patch tokens are no square, so a grid or window has no place; use "
             "avg, max or gem, or square images."
         )
-    return patches.unflatten(2, (side, side))
+    return patches.reshape(*patches.shape[:2], side, side)
 
 
 def pooled(backbone: Any, tokens: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from sslight.checkpoints.formats import read_pickle, read_state
 from sslight.checkpoints.images import Images, as_pixels
 from sslight.checkpoints.init import init_backbone, load_state
 from sslight.checkpoints.record import Record, read_record, view_of
+from sslight.checkpoints.views import own_view
 
 Which = Literal["main", "ema", "student"]
 _FILES = {"main": "backbone.safetensors", "ema": "backbone_ema.safetensors"}
@@ -242,10 +243,8 @@ def _from_name(name: str, init: str | Path | None) -> nn.Module:
 def _default_view(backbone: nn.Module) -> Any:
     from sslight.augment.presets import PRESETS
 
-    size = getattr(backbone, "image_size", None)
-    if not isinstance(size, int):
-        size = getattr(getattr(backbone, "patch_embed", None), "img_size", (224,))[0]
-    return PRESETS["eval"](size=size)[0]
+    size = getattr(getattr(backbone, "patch_embed", None), "img_size", (224,))[0]
+    return own_view(backbone) or PRESETS["eval"](size=size)[0]
 
 
 def _to(value: Any, device: torch.device) -> Any:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sslight.distributed import is_distributed
 from sslight.errors import RefusedRunError
 from sslight.features.store import FeatureStore, Split, load_features
 from sslight.utils import write_atomically
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from sslight.augment.spec import ViewSpec
+    from sslight.data.sources.base import Source
+    from sslight.eval._training import Trained, Training
     from sslight.features.extract import ExtractOptions
 
 
@@ -33,6 +37,11 @@ class Subject:
         options: How features are extracted (layers, type, batch size).
         device: Where to compute.
         meta: Plain values for the store's manifest.
+        trainer: Fits ``supervised`` on top of the backbone: called with a label and a
+            :class:`sslight.eval._training.Training`.
+        extractor: Writes features of the backbone into the store, as
+            :func:`sslight.features.extract.extract_features` does, which is the default.
+        name: What tables call this subject.
     """
 
     def __init__(
@@ -44,7 +53,11 @@ class Subject:
         options: ExtractOptions | None = None,
         device: torch.device | str = "cpu",
         meta: Mapping[str, Any] | None = None,
+        trainer: Callable[[Subject, str, Training], Trained] | None = None,
+        extractor: Callable[..., Any] | None = None,
+        name: str = "",
     ):
+        self.name, self._trainer, self._extractor = name, trainer, extractor
         self.root = store.root if isinstance(store, FeatureStore) else Path(store)
         self._store = store if isinstance(store, FeatureStore) else None
         self._backbone, self._datamodule = backbone, datamodule
@@ -68,6 +81,39 @@ class Subject:
         datamodule = self._need(self._datamodule, "images")
         for raw in datamodule.eval_loader(split, batch_size=batch_size):
             yield datamodule.finish(raw, self.device)
+
+    @property
+    def clean_view(self) -> ViewSpec:
+        """The view in which images are evaluated; an error on a bare store."""
+        view: ViewSpec = self._need(self._datamodule, "images").clean_view()
+        return view
+
+    def source(self, split: str) -> Source:
+        """The images of a split and their labels, opened; an error on a bare store."""
+        source: Source = self._need(self._datamodule, "images").source(split)
+        return source
+
+    def train(self, label: str, training: Training) -> Trained:
+        """Fit ``supervised`` on a copy of the backbone, or go on with it where it was stopped.
+
+        Args:
+            label: Names the folder of that run.
+            training: What to fit.
+        """
+        trained: Trained = self._need(self._trainer, "a backbone")(self, label, training)
+        return trained
+
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """How images are read: workers, what happens to unreadable ones."""
+        data = self._need(self._datamodule, "images")
+        names = ("workers", "on_error", "pin_memory", "prefetch", "eval_batch_size")
+        return {name: getattr(data, name) for name in names}
+
+    def say_bad_images(self) -> None:
+        """Log which images could not be read, if any."""
+        if self._datamodule is not None:
+            self._datamodule.bad_images.say()
 
     def features(self, split: str, layer: str | None = None) -> np.ndarray:
         """Features ``[N, ...]`` of a split, memory-mapped, in dataset order."""
@@ -126,8 +172,9 @@ class Subject:
 
         options = dataclasses.replace(self._options or ExtractOptions(), splits=[split])
         made_of = self.backbone, self._datamodule, options, self.root
-        if not is_extracted(*made_of):
-            extract_features(*made_of, device=self.device, meta=self._meta)
+        if is_distributed() or not is_extracted(*made_of):  # ranks go there together
+            write = self._extractor or extract_features
+            write(*made_of, device=self.device, meta=self._meta)
             self._store = None
         self._current.add(split)
 
@@ -151,6 +198,7 @@ class Result:
         n: Number of evaluated images.
         seconds: Time it took, extraction not included.
         rows: The same figures as a table: one dict per setting, same keys in each.
+        intervals: Lower and upper end of the 95 % interval of some metrics.
     """
 
     protocol: str
@@ -159,6 +207,7 @@ class Result:
     n: int = 0
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """As text."""

@@ -14,6 +14,7 @@ from torchmetrics.functional.classification import multilabel_average_precision
 
 from sslight.errors import RefusedRunError
 from sslight.eval._heads import Heads, Settings, fit_heads, logits_of
+from sslight.eval._intervals import interval
 from sslight.eval._rows import vectors
 from sslight.eval.base import Result, Subject
 
@@ -72,7 +73,7 @@ class Linear:
         layers = self.layers or subject.layers
         rows = [self._layer(subject, layer) for layer in layers]
         named = [(f"{row['layer']}/" if len(layers) > 1 else "", row) for row in rows]
-        figures = ("top1", "top5", "map", "low", "high")
+        figures = ("top1", "top5", "map")
         return Result(
             "linear",
             metrics={f"{at}{name}": row[name] for at, row in named for name in figures
@@ -83,6 +84,8 @@ class Linear:
             n=len(_known(subject, self.test)[0]),
             seconds=time.perf_counter() - start,
             rows=rows,
+            intervals={f"{at}top1": (row["low"], row["high"]) for at, row in named
+                       if "low" in row},
         )  # fmt: skip
 
     def _layer(self, subject: Subject, layer: str) -> dict[str, Any]:
@@ -156,10 +159,3 @@ def _widened(logits: Tensor, targets: Tensor) -> Tensor:
     """Give classes that only the held-out part has an output that is never chosen."""
     missing = max(0, int(targets.max()) + 1 - logits.shape[1])
     return torch.nn.functional.pad(logits, (0, missing), value=-1e9)
-
-
-def interval(share: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of ``n`` independent images."""
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -288,7 +288,8 @@ class _Walk:
         finished = json.dumps({"step": step, "epoch": self.trainer.current_epoch})
         write_atomically(self.run_dir / "finished.json", f"{finished}\n".encode())
         if not is_trial(self.trainer):
-            say_what_next(self.run_dir, self.trainer, self.data, total)
+            usable = bool(self.config.get("data"))  # by a command that has the config only
+            say_what_next(self.run_dir, self.trainer, self.data, total, commands=usable)
 
 
 def _command() -> str:

@@ -28,7 +28,9 @@ def in_words(metrics: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
 
 
-def say_what_next(run_dir: Path, trainer: pl.Trainer, data: SSLDataModule, total: int) -> None:
+def say_what_next(
+    run_dir: Path, trainer: pl.Trainer, data: SSLDataModule, total: int, *, commands: bool = True
+) -> None:
     """Log the last metrics, the run's folder and the next commands.
 
     Args:
@@ -36,15 +38,21 @@ def say_what_next(run_dir: Path, trainer: pl.Trainer, data: SSLDataModule, total
         trainer: After ``fit``.
         data: Labels in train and test decide whether ``eval`` or ``extract`` comes next.
         total: Steps that the config asked for.
+        commands: Whether the run's config suffices for the next commands.
     """
     step, found = trainer.global_step, in_words(last_metrics(trainer))
     early = f" of {total}, as a limit or a callback asked" if step < total else ""
     log.info("Finished after step %d%s.%s", step, early, f" {found}" if found else "")
     log.info("Run folder: %s (backbone.safetensors, checkpoints, metrics.jsonl, log.txt)", run_dir)
+    where = shlex.quote(str(run_dir))
+    if commands:
+        log.info("Next: sslight %s --config %s", _next_command(data), where)
+    if (run_dir / "tensorboard").is_dir():
+        log.info("Curves: tensorboard --logdir %s", where)
+
+
+def _next_command(data: SSLDataModule) -> str:
     labelled = all(
         split in data.split_names and data.labels(split) is not None for split in ("train", "test")
     )
-    command, where = "eval" if labelled else "extract", shlex.quote(str(run_dir))
-    log.info("Next: sslight %s --config %s", command, where)
-    if (run_dir / "tensorboard").is_dir():
-        log.info("Curves: tensorboard --logdir %s", where)
+    return "eval" if labelled else "extract"

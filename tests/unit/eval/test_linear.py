@@ -6,7 +6,7 @@ from unit.eval.test_knn_eval import clouds, write
 
 from sslight.errors import RefusedRunError
 from sslight.eval import Subject
-from sslight.eval.linear import Linear, interval
+from sslight.eval.linear import Linear
 
 
 def test_it_is_as_good_as_logistic_regression(tmp_path):
@@ -16,7 +16,8 @@ def test_it_is_as_good_as_logistic_regression(tmp_path):
     model = linear_model.LogisticRegression(max_iter=1000).fit(x, y)
     assert result.n == 300
     assert result.metrics["top1"] == pytest.approx(model.score(u, v), abs=0.02)
-    assert result.metrics["low"] < result.metrics["top1"] < result.metrics["high"]
+    low, high = result.intervals["top1"]
+    assert low < result.metrics["top1"] < high
     assert result.metrics["top5"] == 1.0
 
 
@@ -76,10 +77,3 @@ def test_several_labels_per_image_give_mean_average_precision(tmp_path):
 def test_mistakes_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Linear(**options)
-
-
-def test_the_interval_is_wilsons():
-    low, high = interval(0.9, 100)
-    assert (low, high) == (pytest.approx(0.8256, abs=1e-4), pytest.approx(0.9448, abs=1e-4))
-    assert interval(1.0, 10)[1] == pytest.approx(1.0)
-    assert interval(0.0, 10)[0] == pytest.approx(0.0)
