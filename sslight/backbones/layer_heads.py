@@ -97,11 +97,17 @@ def _parsed(heads: Mapping[str, str] | Sequence[str]) -> list[tuple[str, str, st
     found = []
     for layer, text in pairs:
         pooling = text.removesuffix(BATCH_NORM)
-        label = layer if layers.count(layer) == 1 else f"{layer}-{text}"
-        found.append((label.replace(".", "_"), layer, pooling or "none", text != pooling))
+        pooling = pooling or "none"
+        found.append((_label(layer, text, layers.count(layer)), layer, pooling, BATCH_NORM in text))
     if not found or len({name for name, *_ in found}) < len(found):
         raise ValueError(f"heads: give one or more, each once; got {heads!r}.")
     return found
+
+
+def _label(layer: str, text: str, times: int) -> str:
+    """Name of a head: the layer, without dots, and what tells it from others on the same layer."""
+    suffix = text.removeprefix("none") if times > 1 else ""
+    return (layer + ("-" if suffix[:1].isalnum() else "") + suffix).replace(".", "_")
 
 
 def layer_shapes(backbone: nn.Module, layers: list[str], image_size: int) -> list[tuple[int, ...]]:

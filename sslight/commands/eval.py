@@ -45,8 +45,8 @@ def run(args: argparse.Namespace) -> None:
     show(
         run.evaluate(
             args.config,
-            args.words,
-            args.overrides,
+            protocols=args.words,
+            overrides=args.overrides,
             compare=args.compare,
             seeds=args.seeds,
             weights=args.weights,

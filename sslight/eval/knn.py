@@ -6,9 +6,10 @@ import logging
 import time
 from typing import Any
 
+from sslight.eval._intervals import interval
 from sslight.eval._rows import class_ids, vectors
 from sslight.eval.base import Result, Subject
-from sslight.eval.votes import count_right
+from sslight.eval.votes import count_right, over_ranks, share_of_rank
 
 logger = logging.getLogger("sslight")
 
@@ -16,7 +17,8 @@ logger = logging.getLogger("sslight")
 class KNN:
     """Weighted cosine kNN (Wu et al., 2018, arXiv:1805.01978): votes ``exp(similarity / T)``.
 
-    One pass over the features serves every k and every temperature. Rows without a label and
+    One pass over the features serves every k and every temperature, and each rank classifies its
+    share of the test images. Rows without a label and
     images that could not be read neither vote nor count. A k beyond the labelled train images is
     left out, with a warning.
 
@@ -60,22 +62,24 @@ class KNN:
         rows: list[dict[str, Any]] = []
         total = 0
         for layer in layers:
-            tally = count_right(
+            tally = over_ranks(count_right(
                 vectors(subject.features(self.train, layer)), bank_labels,
-                vectors(subject.features(self.test, layer)), query_labels,
+                vectors(subject.features(self.test, layer)), share_of_rank(query_labels),
                 k=k, temperature=self.temperature, device=subject.device,
-            )  # fmt: skip
+            ), subject.device)  # fmt: skip
             total = tally.total
             for (n, t), (top1, top5) in tally.accuracy().items():
                 rows.append({"layer": layer, "k": n, "T": t, "top1": top1, "top5": top5})
+        metrics = self._metrics(rows, layers)
         return Result(
             "knn",
-            metrics=self._metrics(rows, layers),
+            metrics=metrics,
             options={"k": k, "temperature": self.temperature, "train": self.train,
                      "test": self.test, "layers": layers},
             n=total,
             seconds=time.perf_counter() - start,
             rows=rows,
+            intervals={name: interval(share, total) for name, share in metrics.items()},
         )  # fmt: skip
 
     def _metrics(self, rows: list[dict[str, Any]], layers: list[str]) -> dict[str, float]:

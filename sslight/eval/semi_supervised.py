@@ -126,9 +126,9 @@ class SemiSupervised:
         if balanced and labels.ndim == 1:
             num = max(num, len(np.unique(labels[known])))
         with refusing():
-            return known[
-                limit_rows(labels[known], len(known), Limit(num, balanced, seed=self.seed))
-            ]
+            drawn = limit_rows(labels[known], len(known), Limit(num, balanced, seed=self.seed))
+        rows: np.ndarray = known[drawn]
+        return rows
 
 
 def listed_rows(names: list[str], path: Path, part: str) -> np.ndarray:
@@ -151,8 +151,8 @@ def listed_rows(names: list[str], path: Path, part: str) -> np.ndarray:
         found += rows
     if not found:
         raise RefusedRunError(f"semi_supervised: {path} ({part}) names no image.")
-    rows: np.ndarray = np.unique(found)
-    return rows
+    kept: np.ndarray = np.unique(found)
+    return kept
 
 
 def _by_end(names: list[str], lines: list[str]) -> dict[str, list[int]]:

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from sslight.distributed import rank, sum_over_ranks, world_size
+
 #: How many of the best classes are kept: enough for top-5.
 TOP = 5
 #: Train rows compared at a time.
@@ -46,6 +48,19 @@ class Tally:
             raise ValueError("No query has a label (-1 means none), so there is no accuracy.")
         shares = (self.correct.double() / self.total).tolist()
         return {s: (top1, top5) for s, (top1, top5) in zip(self.settings, shares, strict=True)}
+
+
+def over_ranks(tally: Tally, device: torch.device | str = "cpu") -> Tally:
+    """Add the tallies of all ranks, each of which classified queries of its own."""
+    counts = torch.cat([torch.tensor([tally.total]), tally.correct.flatten()])
+    total, *correct = sum_over_ranks(counts.to(device)).tolist()
+    return Tally(tally.settings, torch.tensor(correct).view_as(tally.correct), total)
+
+
+def share_of_rank(labels: Tensor) -> Tensor:
+    """Labels ``[N]`` of rows r, r + W, ... on rank r of W; -1, which does not count, elsewhere."""
+    mine = torch.arange(len(labels)) % world_size() == rank()
+    return torch.where(mine, labels, -1)
 
 
 def count_right(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -103,6 +104,7 @@ def _told(
     for word in map(str, compare):
         name = _free_name(label_of(word), results)
         other = folder / "with" / name
+        log.info("%s:", name)
         results.others[name] = call.results(call.other(word, name, main, other), other)
     if results.others and call.is_first:
         results.save_comparison(folder / "eval" / "comparison.json")
@@ -189,7 +191,7 @@ class _Call:
         """Run every protocol on a subject and keep the figures in ``folder``."""
         results = Results(subject.name)
         for label, node in self._wanted().items():
-            result = self._repeated(subject, label, node)
+            result = dataclasses.replace(self._repeated(subject, label, node), protocol=label)
             results.append(result)
             if self.is_first:
                 result.save(folder / "eval" / f"{label}.json")

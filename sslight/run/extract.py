@@ -137,13 +137,13 @@ def prepare(
 def _travelling_view(
     checked: Mapping[str, Any], run_dir: Path, options: ExtractOptions, backbone: nn.Module
 ) -> Any:
-    """The view that came with weights from elsewhere, unless the config says ``eval_view``.
+    """The view that came with weights from elsewhere, or None.
 
     A run's own weights are seen as its config says; of a network that only has a name the library's
     transform counts where the config has no views.
     """
     data = checked.get("data") or {}
-    if data.get("eval_view") or (options.checkpoint is None and _has_weights(run_dir)):
+    if options.checkpoint is None and _has_weights(run_dir):
         return None
     source = options.checkpoint or checked.get("init")
     view = recorded_view(source) if source else None
@@ -153,8 +153,14 @@ def _travelling_view(
 def _seen_as(checked: Mapping[str, Any], view: Any) -> Mapping[str, Any]:
     if view is None:
         return checked
-    log.info("Images are seen as the backbone wants: %d px (data.eval_view changes it).", view.size)
-    return {**checked, "data": {**(checked.get("data") or {}), "eval_view": view_fields(view)}}
+    data = checked.get("data") or {}
+    said, fields = data.get("eval_view") or {}, dict(view_fields(view) or {})
+    if "size" in said:
+        del fields["resize"]  # it belongs to the other size
+    seen = {**fields, **said}
+    log.info("Images are seen as the backbone wants: %d px (data.eval_view changes it).",
+             seen["size"])  # fmt: skip
+    return {**checked, "data": {**data, "eval_view": seen}}
 
 
 def build_options(

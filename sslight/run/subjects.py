@@ -30,7 +30,10 @@ def composed(config: str | Path | Mapping[str, Any] | None, overrides: Iterable[
     ``extract.checkpoint``, or as ``init`` where they do not say which network they are of.
     """
     if config is None:
-        return configs.compose(configs.Config({}, name="eval"), overrides)
+        bare = configs.compose({}, overrides)
+        name = (bare.get("backbone") or {}).get("name", "eval")
+        parts = [name, *([label_of(bare["init"])] if bare.get("init") else [])]
+        return configs.Config(bare, origins=bare.origins, name=label_of("_".join(parts)))
     if isinstance(config, Mapping) or not _is_weights(Path(config)):
         return configs.compose(config, overrides)
     path = Path(config)
@@ -86,14 +89,16 @@ def _library(word: str) -> dict[str, Any]:
 def label_of(word: str | Path) -> str:
     """Return a short name for a path or a backbone, fit for a folder."""
     path = Path(word)
-    if path.suffix in (".ckpt", ".safetensors") and path.is_file():
-        run = path.resolve().parent
-        run = run.parent if run.name == "checkpoints" else run
+    if path.is_file():
+        folder = path.resolve().parent
+        run = folder.parent if folder.name == "checkpoints" else folder
+        if not (run / "config.yaml").is_file():
+            return path.stem
         return run.name if path.stem == "backbone" else f"{run.name}_{path.stem}"
     if path.exists():
         whole = path.resolve()
         in_run = whole.name == "features" and is_store(whole)
-        return whole.parent.name if in_run else whole.stem if whole.is_file() else whole.name
+        return whole.parent.name if in_run else whole.name
     return str(word).replace("/", "_")
 
 

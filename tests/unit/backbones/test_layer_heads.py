@@ -55,8 +55,10 @@ def test_logits_are_batch_norm_and_a_linear_layer_by_hand(resnet):
 
 
 def test_a_layer_may_come_twice_and_the_backbone_is_no_part(resnet):
-    heads = LayerHeads(resnet, ["res5avg:none+bn", "res5avg:none", "layer4.0.conv1"], 32, 3)
-    assert heads.names == ["res5avg-none+bn", "res5avg-none", "layer4_0_conv1"]
+    heads = LayerHeads(
+        resnet, ["res5avg:none+bn", "res5avg:none", "res4:avg2", "res4", "layer4.0.conv1"], 32, 3
+    )
+    assert heads.names == ["res5avg+bn", "res5avg", "res4-avg2", "res4-avg", "layer4_0_conv1"]
     assert all(name.startswith("heads.") for name in heads.state_dict())
     assert set(heads(heads.features(torch.randn(2, 3, 32, 32)))) == set(heads.names)
 
