@@ -19,7 +19,7 @@ from sslight.types import Batch, StepOutput
 
 
 class Supervised(SSLModule):
-    """Classification with a linear head on the backbone's embedding, or one on each of its layers.
+    """Classification with a linear head on the backbone's embedding.
 
     Softmax cross-entropy over labels ``[B]``, or, with ``multi_label``, binary cross-entropy over
     labels ``[B, K]`` in {1, 0, -1 ignored}. Unknown labels (-1) do not count, and the mean is over

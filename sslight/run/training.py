@@ -21,6 +21,7 @@ from sslight.distributed import broadcast_object, rank
 from sslight.eval._training import Trained, Training
 from sslight.eval.base import Subject
 from sslight.run.fit import FitResult, fit
+from sslight.run.trainer import quiet_lightning
 from sslight.utils import write_atomically
 
 log = logging.getLogger("sslight")
@@ -127,6 +128,7 @@ def _figures_in(folder: Path) -> dict[str, float] | None:
 def _measured(result: FitResult) -> dict[str, float]:
     """The test split's figures at the end; measured now if this process did not train."""
     if not any(name.startswith("val/") for name in result.metrics):
-        result.trainer.validate(result.method, datamodule=result.data, verbose=False)
+        with quiet_lightning():
+            result.trainer.validate(result.method, datamodule=result.data, verbose=False)
     found = {k: v for k, v in result.metrics.items() if k.startswith("val/")}
     return {name.removeprefix("val/"): value for name, value in found.items()}

@@ -21,6 +21,7 @@ from torchvision.io import write_jpeg
 import sslight
 from sslight import cli, config
 from sslight.registry.listing import SECTIONS
+from sslight.run import subjects
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -185,10 +186,14 @@ def missing(tree: Any) -> list[str]:
 
 def problems(args: Any) -> list[str]:
     """What is wrong with a command's config, its ``???`` filled in."""
-    composed = config.load(args.config, args.overrides)
+    is_eval, given = args.command == "eval", []
+    load = subjects.composed if is_eval else config.load
+    composed = load(args.config, args.overrides)
+    if is_eval and (args.compare or "checkpoint" in composed.get("extract", {})):
+        given = ["backbone"]
     filled = [f"{key}=placeholder" for key in missing(composed)]
     command = "extract" if args.command in ("extract", "eval") else "fit"
-    found = config.check(config.compose(composed, filled), command, args.trust)
+    found = config.check(config.compose(composed, filled), command, args.trust, given)
     return [str(problem) for problem in found]
 
 
@@ -199,7 +204,7 @@ def test_commands_parse_and_their_configs_pass(where: str, words: list[str], ins
     args = cli._parse(words)
     if args.command == "list":
         assert args.family in SECTIONS, where
-    elif not (inside / args.config / "manifest.json").exists():
+    elif not subjects.is_store(args.config):
         assert problems(args) == [], where
     for protocol in getattr(args, "words", []):
         assert protocol in sslight.registry.names("eval"), where

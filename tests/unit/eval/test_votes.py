@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from ranks import run_ranks
 
 from sslight.eval import votes
 
@@ -191,3 +192,22 @@ def test_wrong_settings_are_named(data, bad):
 def test_multi_label_rows_are_refused(data):
     with pytest.raises(ValueError, match="one class per row"):
         votes.count_right(data[0], torch.zeros(150, 3), *data[2:])
+
+
+def tally_of_a_share() -> tuple[list, int]:
+    (x, y), (u, v) = (tuple(map(torch.as_tensor, part)) for part in (cloud(40, 0), cloud(13, 1)))
+    tally = votes.over_ranks(votes.count_right(x, y, u, votes.share_of_rank(v), k=[1, 5]))
+    return tally.correct.tolist(), tally.total
+
+
+def cloud(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(-1, 3, n)  # some without
+    return draw.normal(size=(n, 6)) + labels[:, None], labels
+
+
+@pytest.mark.ranks
+def test_shares_of_ranks_add_up_to_the_whole():
+    whole = tally_of_a_share()
+    assert whole[1] > 5
+    assert run_ranks(2, tally_of_a_share) == [whole, whole]
