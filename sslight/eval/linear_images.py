@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 
-from sslight.backbones.layer_heads import classic_heads
+import torch
+
+from sslight.backbones.layer_heads import LayerHeads, classic_heads
+from sslight.errors import refusing
 from sslight.eval._training import (
     Training,
     check_split,
@@ -78,6 +81,8 @@ class LinearImages:
         seen = views(subject, self.image_size, self.scale)
         size = seen[1].size
         heads = self.heads or classic_heads(backbone, size)
+        with refusing(ValueError), torch.device("meta"):
+            LayerHeads(backbone, heads, size, 2)  # that they fit is seen before a run begins
         training = Training(
             method={"frozen": True, "heads": heads, "image_size": size,
                     "multi_label": labels.ndim == 2},

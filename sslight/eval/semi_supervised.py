@@ -137,8 +137,12 @@ def listed_rows(names: list[str], path: Path, part: str) -> np.ndarray:
     Raises:
         RefusedRunError: The file cannot be read, or names images that are not there, or several.
     """
-    with refusing(OSError):
+    try:
         lines = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    except OSError as error:
+        raise RefusedRunError(
+            f"semi_supervised: the list {path} ({part}) cannot be read: {error.strerror}."
+        ) from error
     found, places = [], _by_end(names, lines)
     for line in lines:
         rows = places.get(_stem(line), [])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy, MultilabelAveragePrecision
 
 from sslight.backbones.layer_heads import LayerHeads
-from sslight.errors import RefusedRunError
+from sslight.errors import RefusedRunError, refusing
 from sslight.losses.classification import cross_entropy, multilabel_bce
 from sslight.module import SSLModule
 from sslight.modules.mix import Mix, mixed_classes, mixed_labels
@@ -89,7 +89,9 @@ class Supervised(SSLModule):
             self.head = nn.Linear(cast(int, self.backbone.embed_dim), num_classes)
             self._add_metrics("", num_classes)
             return
-        self.head = LayerHeads(self.backbone, self.heads, cast(int, self.image_size), num_classes)
+        with refusing(ValueError):
+            size = cast(int, self.image_size)
+            self.head = LayerHeads(self.backbone, self.heads, size, num_classes)
         for name in self.head.names:
             self._add_metrics(f"{name}/", num_classes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,19 +100,18 @@ def _told(
     main: Mapping[str, Any],
 ) -> Results | None:
     """Evaluate the subject and those that it is compared with."""
+    others = call.others(compare, main, folder / "with", [subject.name] if subject else [])
     results = call.results(subject, folder) if subject else Results()
-    for word in map(str, compare):
-        name = _free_name(label_of(word), results)
-        other = folder / "with" / name
+    for name, other in others.items():
         log.info("%s:", name)
-        results.others[name] = call.results(call.other(word, name, main, other), other)
+        found = Subject(other, name=name) if isinstance(other, Path) else call.subject(other, name)
+        results.others[name] = call.results(found, folder / "with" / name)
     if results.others and call.is_first:
         results.save_comparison(folder / "eval" / "comparison.json")
     return results if call.is_first else None
 
 
-def _free_name(name: str, results: Results) -> str:
-    taken = results.compared
+def _free_name(name: str, taken: Collection[str]) -> str:
     return next(n for n in (name, *(f"{name}_{i}" for i in range(2, 999))) if n not in taken)
 
 
@@ -173,19 +172,28 @@ class _Call:
             name=name,
         )
 
-    def other(self, word: str, name: str, main: Mapping[str, Any], folder: Path) -> Subject:
-        """A subject to compare with, on the main config's data."""
-        if is_store(word):
-            return Subject(Path(word), name=name)
+    def others(
+        self,
+        compare: Sequence[str | Path],
+        main: Mapping[str, Any],
+        folder: Path,
+        taken: Collection[str],
+    ) -> dict[str, Path | Mapping[str, Any]]:
+        """What is compared with, by name, all checked before anything runs: stores and configs."""
+        found: dict[str, Path | Mapping[str, Any]] = {}
+        for word in map(str, compare):
+            name = _free_name(label_of(word), {*taken, *found})
+            found[name] = Path(word) if is_store(word) else self._other(word, main, folder / name)
+        return found
+
+    def _other(self, word: str, main: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
         if not main:
             raise RefusedRunError(
                 f"--with {word}: a bare feature store has no images to run it on. Give --config a "
                 "config or a run's folder, or compare it with other feature stores."
             )
-        config = {**variant(word, main), "run_dir": str(folder)}
-        checked = configs.checked(configs.compose(config), "extract", self.trust,
-                                  _given(config, self.data, ()))  # fmt: skip
-        return self.subject(checked, name)
+        config = configs.compose({**variant(word, main), "run_dir": str(folder)})
+        return configs.checked(config, "extract", self.trust, _given(config, self.data, ()))
 
     def results(self, subject: Subject, folder: Path) -> Results:
         """Run every protocol on a subject and keep the figures in ``folder``."""

@@ -46,5 +46,8 @@ def test_mistakes_are_refused(tmp_path):
         LinearImages(epochs=0)
     with pytest.raises(ValueError, match="nothing would be held out"):
         LinearImages(test="train")
+    for heads, said in (({"res9": "avg"}, "no layer 'res9'"), ({"res5": "avg_k6"}, "larger than")):
+        with pytest.raises(RefusedRunError, match=said):
+            LinearImages(heads=heads).evaluate(image_subject(tmp_path, Noted()))
     with pytest.raises(RefusedRunError, match="needs a backbone"):
         LinearImages().evaluate(Subject(tmp_path))

@@ -48,7 +48,7 @@ def test_lists_name_images_by_the_end_of_their_path(tmp_path):
         listed.write_text(text)
         with pytest.raises(RefusedRunError, match=said):
             listed_rows(names, listed, "mine")
-    with pytest.raises(RefusedRunError, match="No such file"):
+    with pytest.raises(RefusedRunError, match=r"absent.txt \(mine\) cannot be read: No such file"):
         listed_rows(names, tmp_path / "absent.txt", "mine")
     listed.write_text("\n".join(f"shapes/train/{i}" for i in range(0, 400, 40)))
     drawn = parts(tmp_path, lists={"my list": listed})
