@@ -37,20 +37,23 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
 def over_seeds(results: Sequence[Result], seeds: Sequence[int]) -> Result:
     """Join the results of one protocol run with several seeds: means, and Student's intervals.
 
-    Metrics that are not in all results are left out. ``rows`` keep every seed's figures.
+    Metrics that are not in all results are left out. ``rows`` hold the mean of each, its interval
+    and every seed's figure.
     """
     first, *_ = results
     shared = [name for name in first.metrics if all(name in r.metrics for r in results)]
     values = {name: [r.metrics[name] for r in results] for name in shared}
+    rows = []
+    for name, found in values.items():
+        low, high = mean_interval(found)
+        single = {f"seed {seed}": value for seed, value in zip(seeds, found, strict=True)}
+        rows.append({"figure": name, "mean": statistics.fmean(found), "low": low, "high": high,
+                     **single})  # fmt: skip
     return dataclasses.replace(
         first,
         metrics={name: statistics.fmean(found) for name, found in values.items()},
         intervals={name: mean_interval(found) for name, found in values.items()},
         options={**first.options, "seed": list(seeds)},
         seconds=sum(result.seconds for result in results),
-        rows=[
-            {"seed": seed, **row}
-            for seed, result in zip(seeds, results, strict=True)
-            for row in (result.rows or [result.metrics])
-        ],
+        rows=rows,
     )

@@ -34,4 +34,6 @@ def test_results_of_seeds_are_joined():
     low, high = joined.intervals["top1"]
     assert low < 0.6 < high
     assert (joined.n, joined.seconds, joined.options["seed"]) == (9, 2.0, [0, 1])
-    assert [row["seed"] for row in joined.rows] == [0, 1]
+    (row,) = joined.rows
+    assert (row["figure"], row["seed 0"], row["seed 1"]) == ("top1", 0.5, 0.7)
+    assert (row["mean"], row["low"], row["high"]) == (joined.metrics["top1"], low, high)
