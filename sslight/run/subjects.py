@@ -14,6 +14,8 @@ from sslight.checkpoints.formats import read_pickle
 from sslight.checkpoints.record import read_record
 from sslight.errors import RefusedRunError, refusing
 
+#: What files of weights are usually called.
+_SUFFIXES = (".ckpt", ".safetensors", ".pth", ".pt", ".bin", ".torch")
 #: Keys of a training's config that say something about an evaluation of its weights.
 _KEPT = ("seed", "method", "backbone", "data", "trainer", "extract", "eval")
 
@@ -37,6 +39,8 @@ def composed(config: str | Path | Mapping[str, Any] | None, overrides: Iterable[
     if isinstance(config, Mapping) or not _is_weights(Path(config)):
         return configs.compose(config, overrides)
     path = Path(config)
+    if not path.is_file():
+        raise RefusedRunError(f"sslight eval: there is no file {path}.")
     with refusing():
         told = _told(path)
         told |= _pointer(path, told)
@@ -103,7 +107,7 @@ def label_of(word: str | Path) -> str:
 
 
 def _is_weights(path: Path) -> bool:
-    return path.is_file() and path.suffix not in (".yaml", ".yml")
+    return path.suffix in _SUFFIXES or (path.is_file() and path.suffix not in (".yaml", ".yml"))
 
 
 def _told(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -108,6 +109,8 @@ def small_run() -> None:
     tiny += ["data.train.num_images=32", "data.test.num_images=16", "callbacks.linear_probe=null"]
     sslight.fit("quickstart", tiny)
     sslight.extract("runs/quickstart")
+    shutil.copy("runs/quickstart/backbone.safetensors", "weights.safetensors")
+    torch.save(sslight.backbone("resnet18").state_dict(), "resnet18.pth")
 
 
 def begun_run(name: str) -> None:

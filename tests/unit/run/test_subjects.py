@@ -41,6 +41,11 @@ def test_another_librarys_file_needs_a_backbone(weights):
     assert "extract" not in found
 
 
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(RefusedRunError, match="there is no file"):
+        composed(tmp_path / "absent.ckpt", [])
+
+
 def test_a_checkpoint_brings_the_config_of_its_training(tmp_path):
     config = '{"data": {"batch_size": 9}, "callbacks": {"x": {}}, "init": "a", "run_dir": "b"}'
     torch.save({"sslight": {"config": config}, "state_dict": {}}, tmp_path / "step_7.ckpt")
