@@ -90,11 +90,17 @@ def check_batch(method: str, batch: Mapping[str, Any], needs: Sequence[str], vie
         )
 
 
-def update_metrics(metrics: nn.ModuleDict, logits: Tensor, label: Tensor) -> None:
-    """Feed torchmetrics the rows whose label is known."""
+def update_metrics(
+    metrics: nn.ModuleDict, logits: Tensor | Mapping[str, Tensor], label: Tensor
+) -> None:
+    """Feed torchmetrics the rows whose label is known.
+
+    Where there are several heads, ``logits`` are by head, and ``head/top1`` is a metric of one.
+    """
     known = (label >= 0) if label.ndim == 1 else (label >= 0).any(dim=1)
-    for metric in metrics.values():
-        cast(Any, metric).update(logits[known], label[known])
+    for name, metric in metrics.items():
+        own = logits if isinstance(logits, Tensor) else logits[name.rpartition("/")[0]]
+        cast(Any, metric).update(own[known], label[known])
 
 
 def check_tokens(method: str, backbone: nn.Module, needed: bool) -> None:

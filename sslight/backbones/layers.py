@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from sslight.backbones.pooling import check_pooling, pool, pool_map
 from sslight.backbones.spec import did_you_mean
 
 EMBEDDING = "embedding"  # the backbone's own output
-_SIMPLE = ("avg", "max", "gem", "cls", "flatten", "none")
 _VECTORS = ("avgpool", "global_pool")  # these give [B, D] although torch says [B, D, 1, 1]
-_POOLINGS = "avg, max, gem, cls, flatten, none, avg<K>, max<K> (a K x K grid, flattened)"
+
+_LAST_NORMS = ("norm", "encoder.ln")  # of transformers: ours and timm's, torchvision's
 
 # Families, recognised by sub-modules they must have, and VISSL's names for their layers.
 _FAMILIES: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
@@ -65,8 +64,9 @@ def resolve_layers(
         backbone: The network they belong to.
         layers: ``{"res4": "avg"}``, or ``["res4", "res5:max"]`` (``avg`` where no pooling is
             given), or ``None`` for the backbone's own output (``embedding``). A name is
-            ``embedding``, VISSL's ``conv1 res1 ... res5 res5avg`` for ResNets, ``block<i>`` for
-            transformers, or the path of any sub-module.
+            ``embedding``, VISSL's ``conv1 res1 ... res5 res5avg`` for ResNets, ``block<i>`` and
+            ``tokens`` (after the last norm) for transformers, or the path of any sub-module.
+            Poolings are those of :func:`sslight.backbones.pooling.pool`.
 
     Raises:
         ValueError: an unknown layer or pooling, with the nearest known ones.
@@ -81,7 +81,7 @@ def resolve_layers(
     found = []
     for name, pooling in pairs:
         pooling = pooling or "none"
-        _check_pooling(name, pooling)
+        check_pooling(name, pooling)
         label = f"{name}-{pooling}" if name in repeated else name
         found.append(Layer(label, _path(backbone, name), pooling))
     if not found:
@@ -120,47 +120,8 @@ def _aliases(backbone: nn.Module) -> dict[str, str]:
         for prefix in blocks:
             if path.startswith(prefix) and path.removeprefix(prefix).isdigit():
                 found[f"block{path.removeprefix(prefix)}"] = path
-    return found
-
-
-def _check_pooling(name: str, pooling: str) -> None:
-    if pooling not in _SIMPLE and not re.fullmatch(r"(avg|max)[1-9]\d*", pooling):
-        raise ValueError(
-            f"layer {name!r}: unknown pooling {pooling!r}.{did_you_mean(pooling, _SIMPLE)} "
-            f"Known: {_POOLINGS}."
-        )
-
-
-def pool(feature: Tensor, pooling: str, n_prefix: int = 0) -> Tensor:
-    """Pool ``[B, C, H, W]`` over H and W, or ``[B, T, D]`` over the tokens after ``n_prefix``.
-
-    ``[B, D]`` passes unchanged. ``none`` keeps the shape, ``cls`` takes the first token, ``gem``
-    is the generalised mean with power 3 (Radenovic et al., 2018), ``avg2`` an average over each
-    cell of a 2 x 2 grid, flattened to ``[B, 4 C]``.
-    """
-    if pooling == "none" or feature.ndim == 2:
-        return feature
-    if pooling == "flatten":
-        return feature.flatten(1)
-    if pooling == "cls":
-        if feature.ndim != 3:
-            raise ValueError(f"pooling 'cls' needs tokens [B, T, D], got {list(feature.shape)}.")
-        return feature[:, 0]
-    if feature.ndim == 3:
-        feature = feature[:, n_prefix:].transpose(1, 2).unsqueeze(-1)  # [B, D, T, 1]
-    if feature.ndim != 4:
-        raise ValueError(f"pooling {pooling!r}: a feature of shape {list(feature.shape)}.")
-    return _pool_map(feature, pooling)
-
-
-def _pool_map(feature: Tensor, pooling: str) -> Tensor:
-    if pooling == "gem":
-        return feature.clamp(min=1e-6).pow(3).mean(dim=(2, 3)).pow(1 / 3)
-    grid = int(pooling[3:] or 1)
-    if grid > 1 and feature.shape[-1] == 1:
-        raise ValueError(f"pooling {pooling!r} needs a map [B, C, H, W]; tokens have no grid here.")
-    reduce = F.adaptive_avg_pool2d if pooling.startswith("avg") else F.adaptive_max_pool2d
-    return reduce(feature, grid).flatten(1)
+    last = next((path for path in _LAST_NORMS if path in modules), None)
+    return {**found, "tokens": last} if found and last else found
 
 
 class LayerReader:
@@ -172,12 +133,18 @@ class LayerReader:
     Args:
         backbone: The network.
         layers: As in :func:`resolve_layers`.
+        maps: Leave what grids and windows give as maps ``[B, C, h, w]`` in place of flattening.
     """
 
     def __init__(
-        self, backbone: nn.Module, layers: Mapping[str, str] | Sequence[str] | None = None
+        self,
+        backbone: nn.Module,
+        layers: Mapping[str, str] | Sequence[str] | None = None,
+        *,
+        maps: bool = False,
     ):
         self.backbone = backbone
+        self._pool = pool_map if maps else pool
         self.layers = resolve_layers(backbone, layers)
         self._nhwc = tuple(getattr(backbone, "nhwc_layers", ()))
         self._n_prefix = int(getattr(backbone, "n_prefix", 0))
@@ -198,7 +165,7 @@ class LayerReader:
                 hook.remove()
         for layer in self.layers:
             if not layer.path:
-                caught[layer.name] = pool(embedding, layer.pooling, self._n_prefix)
+                caught[layer.name] = self._pool(embedding, layer.pooling, self._n_prefix)
             elif layer.name not in caught:
                 raise ValueError(f"layer {layer.path!r} did not run in the backbone's forward.")
         return {layer.name: caught[layer.name] for layer in self.layers}
@@ -220,6 +187,6 @@ class LayerReader:
             value = value.permute(0, 3, 1, 2)
         if value.ndim == 4 and layer.path in _VECTORS:
             value = torch.flatten(value, 1)
-        pooled = pool(value, layer.pooling, self._n_prefix)
-        shares = value.ndim == 2 or layer.pooling in ("none", "flatten", "cls")
+        pooled = self._pool(value, layer.pooling, self._n_prefix)
+        shares = value.ndim == 2 or layer.pooling in ("none", "flatten", "cls", "tokens")
         return pooled.clone() if shares else pooled

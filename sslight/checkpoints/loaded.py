@@ -12,6 +12,7 @@ from sslight.backbones.layers import LayerReader
 from sslight.backbones.spec import spec_of
 from sslight.checkpoints.images import Images, as_pixels
 from sslight.checkpoints.report import LoadReport
+from sslight.checkpoints.views import own_view
 
 
 class LoadedBackbone(nn.Module):
@@ -100,27 +101,11 @@ class LoadedBackbone(nn.Module):
 
 
 def _default_view(backbone: nn.Module) -> Any:
-    """The clean view at the network's image size; timm's networks say how they want it."""
+    """The view that the network's library says, else the clean one at its image size."""
     from sslight.augment.presets import PRESETS
-    from sslight.augment.spec import ViewSpec
 
-    size = getattr(backbone, "image_size", None)
-    if not isinstance(size, int):
-        size = getattr(getattr(backbone, "patch_embed", None), "img_size", (224,))[0]
-    told = getattr(backbone, "pretrained_cfg", None)
-    if told is None:
-        return PRESETS["eval"](size=size)[0]
-    if getattr(backbone, "patch_embed", None) is None:
-        size = int(told["input_size"][-1])
-    bicubic = told["interpolation"] == "bicubic"
-    return ViewSpec(
-        size=size,
-        crop="center",
-        resize=round(size / told["crop_pct"]),
-        interpolation="bicubic" if bicubic else "bilinear",
-        mean=tuple(told["mean"]),
-        std=tuple(told["std"]),
-    )
+    size = getattr(getattr(backbone, "patch_embed", None), "img_size", (224,))[0]
+    return own_view(backbone) or PRESETS["eval"](size=size)[0]
 
 
 def _to(value: Any, device: torch.device) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from sslight.augment.spec import ViewSpec
+    from sslight.data.sources.base import Source
     from sslight.eval._images import ImageTable
+    from sslight.eval._training import Trained, Training
     from sslight.features.extract import ExtractOptions
     from sslight.features.manifest import Manifest
 
@@ -39,6 +42,11 @@ class Subject:
         options: How features are extracted (layers, type, batch size).
         device: Where to compute.
         meta: Plain values for the store's manifest.
+        trainer: Fits ``supervised`` on top of the backbone: called with a label and a
+            :class:`sslight.eval._training.Training`.
+        extractor: Writes features of the backbone into the store, as
+            :func:`sslight.features.extract.extract_features` does, which is the default.
+        name: What tables call this subject.
     """
 
     def __init__(
@@ -50,7 +58,11 @@ class Subject:
         options: ExtractOptions | None = None,
         device: torch.device | str = "cpu",
         meta: Mapping[str, Any] | None = None,
+        trainer: Callable[[Subject, str, Training], Trained] | None = None,
+        extractor: Callable[..., Any] | None = None,
+        name: str = "",
     ):
+        self.name, self._trainer, self._extractor = name, trainer, extractor
         self.root = store.root if isinstance(store, FeatureStore) else Path(store)
         self._store = store if isinstance(store, FeatureStore) else None
         self._backbone, self._datamodule = backbone, datamodule
@@ -85,6 +97,39 @@ class Subject:
         datamodule = self._need(self._datamodule, "images").augmented()
         for raw in datamodule.eval_loader(split, rows=rows):
             yield datamodule.finish(raw, self.device)
+
+    @property
+    def clean_view(self) -> ViewSpec:
+        """The view in which images are evaluated; an error on a bare store."""
+        view: ViewSpec = self._need(self._datamodule, "images").clean_view()
+        return view
+
+    def source(self, split: str) -> Source:
+        """The images of a split and their labels, opened; an error on a bare store."""
+        source: Source = self._need(self._datamodule, "images").source(split)
+        return source
+
+    def train(self, label: str, training: Training) -> Trained:
+        """Fit ``supervised`` on a copy of the backbone, or go on with it where it was stopped.
+
+        Args:
+            label: Names the folder of that run.
+            training: What to fit.
+        """
+        trained: Trained = self._need(self._trainer, "a backbone")(self, label, training)
+        return trained
+
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """How images are read: workers, what happens to unreadable ones."""
+        data = self._need(self._datamodule, "images")
+        names = ("workers", "on_error", "pin_memory", "prefetch", "eval_batch_size")
+        return {name: getattr(data, name) for name in names}
+
+    def say_bad_images(self) -> None:
+        """Log which images could not be read, if any."""
+        if self._datamodule is not None:
+            self._datamodule.bad_images.say()
 
     def features(self, split: str, layer: str | None = None) -> np.ndarray:
         """Features ``[N, ...]`` of a split, memory-mapped, in dataset order."""
@@ -160,7 +205,8 @@ class Subject:
         options = dataclasses.replace(self._options or ExtractOptions(), splits=[split])
         made_of = self.backbone, self._datamodule, options, self.root
         if all_reduce_max(not is_extracted(*made_of)):  # a rank may look while another writes
-            extract_features(*made_of, device=self.device, meta=self._meta)
+            write = self._extractor or extract_features
+            write(*made_of, device=self.device, meta=self._meta)
             self._store = None
         self._current.add(split)
 
@@ -184,6 +230,7 @@ class Result:
         n: Number of evaluated images.
         seconds: Time it took, extraction not included.
         rows: The same figures as a table: one dict per setting, same keys in each.
+        intervals: Lower and upper end of the 95 % interval of some metrics.
         images: What was found for each image; written beside the JSON file, not into it.
     """
 
@@ -193,6 +240,7 @@ class Result:
     n: int = 0
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     images: ImageTable | None = field(default=None, compare=False, repr=False)
 
     def __repr__(self) -> str:

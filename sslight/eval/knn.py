@@ -77,14 +77,16 @@ class KNN:
                 low, high = interval(top1, total)
                 rows.append({"layer": layer, "k": n, "T": t, "top1": top1, "top5": top5,
                              "low": low, "high": high})  # fmt: skip
+        metrics = self._metrics(rows, layers)
         return Result(
             "knn",
-            metrics=self._metrics(rows, layers),
+            metrics=metrics,
             options={"k": k, "temperature": self.temperature, "train": self.train,
                      "test": self.test, "layers": layers},
             n=total,
             seconds=time.perf_counter() - start,
             rows=rows,
+            intervals={name: interval(share, total) for name, share in metrics.items()},
         )  # fmt: skip
 
     def _metrics(self, rows: list[dict[str, Any]], layers: list[str]) -> dict[str, float]:

@@ -55,7 +55,7 @@ class Linear:
         start = time.perf_counter()
         rows = over_ranks(layers, lambda layer: self._layer(subject, layer))
         named = [(f"{row['layer']}/" if len(layers) > 1 else "", row) for row in rows]
-        kinds = ("top1", "top5", "map", "low", "high")
+        kinds = ("top1", "top5", "map")
         probe = self.probe
         return Result(
             "linear",
@@ -67,6 +67,8 @@ class Linear:
             n=len(tested),
             seconds=time.perf_counter() - start,
             rows=rows,
+            intervals={f"{at}top1": (row["low"], row["high"]) for at, row in named
+                       if "low" in row},
         )  # fmt: skip
 
     def _layer(self, subject: Subject, layer: str) -> dict[str, Any]:

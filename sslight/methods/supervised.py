@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy, MultilabelAveragePrecision
 
-from sslight.errors import RefusedRunError
+from sslight.backbones.layer_heads import LayerHeads
+from sslight.errors import RefusedRunError, refusing
 from sslight.losses.classification import cross_entropy, multilabel_bce
 from sslight.module import SSLModule
 from sslight.modules.mix import Mix, mixed_classes, mixed_labels
@@ -23,7 +24,8 @@ class Supervised(SSLModule):
     Softmax cross-entropy over labels ``[B]``, or, with ``multi_label``, binary cross-entropy over
     labels ``[B, K]`` in {1, 0, -1 ignored}. Unknown labels (-1) do not count, and the mean is over
     the known ones of all ranks. ``frozen`` gives the linear protocol: the backbone stays in eval
-    mode and gets no gradient. Mixup and CutMix as in :class:`sslight.modules.mix.Mix`.
+    mode and gets no gradient; with ``heads`` several layers are probed at once, and their losses
+    summed. Mixup and CutMix as in :class:`sslight.modules.mix.Mix`.
 
     In a YAML: ``method: {name: supervised, label_smoothing: 0.1, mixup: 0.2}`` with views from
     ``{name: supervised}``. Validation reports top-1 and top-5 accuracy, or mean average precision.
@@ -38,6 +40,9 @@ class Supervised(SSLModule):
         cutmix: Alpha of CutMix, 0 for none.
         mix_prob: Probability that an image is mixed.
         frozen: Train the head only.
+        heads: Layers to put a linear head on, in place of the embedding, as in ``extract.layers``;
+            ``res5: avg_k6_s1+bn`` has a batch norm before the linear layer. Metrics are by head.
+        image_size: Side of the images in pixels, needed with ``heads``.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("views", "label")
@@ -55,11 +60,15 @@ class Supervised(SSLModule):
         cutmix: float = 0.0,
         mix_prob: float = 1.0,
         frozen: bool = False,
+        heads: dict[str, str] | list[str] | None = None,
+        image_size: int | None = None,
     ) -> None:
         super().__init__(backbone, optim)
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"supervised: label_smoothing is {label_smoothing}; use 0 to 1.")
-        self.num_classes = num_classes
+        if heads is not None and image_size is None:
+            raise ValueError("supervised: heads need image_size, such as ${data.views.size}.")
+        self.num_classes, self.heads, self.image_size = num_classes, heads, image_size
         self.multi_label, self.label_smoothing, self.frozen = multi_label, label_smoothing, frozen
         self.mix = Mix(mixup, cutmix, mix_prob)
         self.head: nn.Module | None = None
@@ -76,14 +85,25 @@ class Supervised(SSLModule):
                 "Give images of two classes or more."
             )
         self.num_classes = num_classes
-        self.head = nn.Linear(cast(int, self.backbone.embed_dim), num_classes)
+        if self.heads is None:
+            self.head = nn.Linear(cast(int, self.backbone.embed_dim), num_classes)
+            self._add_metrics("", num_classes)
+            return
+        with refusing(ValueError):
+            size = cast(int, self.image_size)
+            self.head = LayerHeads(self.backbone, self.heads, size, num_classes)
+        for name in self.head.names:
+            self._add_metrics(f"{name}/", num_classes)
+
+    def _add_metrics(self, prefix: str, num_classes: int) -> None:
         if self.multi_label:
-            self.metrics["map"] = MultilabelAveragePrecision(num_classes, ignore_index=-1)
+            average = MultilabelAveragePrecision(num_classes, ignore_index=-1)
+            self.metrics[f"{prefix}map"] = average
             return
         for k in (1, 5):
             if k < num_classes:
                 accuracy = MulticlassAccuracy(num_classes, top_k=k, average="micro")
-                self.metrics[f"top{k}"] = accuracy
+                self.metrics[f"{prefix}top{k}"] = accuracy
 
     def on_data(self, num_images: int | None, num_classes: int | None) -> None:
         """Build the head for the data's classes, where the constructor was not told."""
@@ -107,29 +127,39 @@ class Supervised(SSLModule):
             self.backbone.eval()
         return self
 
-    def predict(self, images: Tensor) -> Tensor:
-        """Compute logits ``[B, K]`` of images ``[B, C, H, W]``."""
-        return self._logits(self.backbone(images))
+    def predict(self, images: Tensor) -> Any:
+        """Compute logits ``[B, K]`` of images ``[B, C, H, W]``; with ``heads``, by head."""
+        return self._built(self._features(images))
 
-    def _logits(self, embedding: Tensor) -> Tensor:
+    @property
+    def _built(self) -> nn.Module:
         if self.head is None:
             raise ValueError("supervised: there is no head yet; set num_classes, or train first.")
-        logits: Tensor = self.head(embedding)
-        return logits
+        return self.head
+
+    def _features(self, images: Tensor) -> Tensor:
+        """Run the backbone: its embedding, or with ``heads`` all layers side by side."""
+        head = self._built
+        found: Tensor = (head.features if isinstance(head, LayerHeads) else self.backbone)(images)
+        return found
 
     def training_loss(self, batch: Batch) -> StepOutput:
-        """Compute the cross-entropy, over all views of the batch."""
+        """Compute the cross-entropy, over all views of the batch, summed over heads."""
         label = self._checked(batch["label"])
         views, targets = zip(
             *(self._mixed(view, label, batch) for view in batch["views"]), strict=True
         )
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            embedding = forward_crops(self.backbone, views)  # [VB, D]
+            features = forward_crops(self._features, views)  # [VB, D]
+        logits, target = self._built(features), torch.cat(targets)
+        if isinstance(self.head, LayerHeads):
+            losses = [self._loss(one, target) for one in logits.values()]
+            return StepOutput(sum(losses[1:], losses[0]), self.head.embedding(features))
+        return StepOutput(self._loss(logits, target), embedding=features)
+
+    def _loss(self, logits: Tensor, target: Tensor) -> Tensor:
         loss = multilabel_bce if self.multi_label else cross_entropy
-        value = loss(
-            self._logits(embedding), torch.cat(targets), label_smoothing=self.label_smoothing
-        )
-        return StepOutput(value, embedding=embedding)
+        return loss(logits, target, label_smoothing=self.label_smoothing)
 
     def _checked(self, label: Tensor) -> Tensor:
         if label.ndim == (2 if self.multi_label else 1):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
+import math
+
+from torch import Tensor, nn
 
 
 def mlp(
@@ -67,3 +69,30 @@ def conv_head(in_channels: int, hidden_dim: int, out_channels: int, depth: int) 
         parts.extend([nn.BatchNorm2d(hidden_dim), nn.ReLU(inplace=True)])
         width = hidden_dim
     return nn.Sequential(*parts, nn.Conv2d(width, out_channels, 1))
+
+
+class LinearHead(nn.Module):
+    """A linear classifier of one layer's features, ``[B, *shape] -> [B, num_classes]``.
+
+    Args:
+        shape: ``(D,)``, or a map's ``(C, h, w)``, or tokens' ``(T, D)``.
+        num_classes: Width of the output.
+        bn: Normalise the features first, by batch norm over channels (a map's C, else D).
+    """
+
+    def __init__(self, shape: tuple[int, ...], num_classes: int, *, bn: bool = False) -> None:
+        super().__init__()
+        channels = shape[1] if len(shape) == 2 else shape[0]
+        self.norm = nn.BatchNorm1d(channels) if bn else nn.Identity()
+        self.linear = nn.Linear(math.prod(shape), num_classes)
+        nn.init.normal_(self.linear.weight, std=0.01)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Compute logits."""
+        if features.ndim == 3:
+            features = features.transpose(1, 2)  # tokens [B, T, D] -> [B, D, T]
+        if features.ndim == 4:
+            features = features.flatten(2)  # [B, C, h * w]
+        logits: Tensor = self.linear(self.norm(features).flatten(1))
+        return logits

@@ -28,6 +28,8 @@ def build_data(
     node = {"seed": config.get("seed", 0), **(config.get("data") or {})}
     if node.get("views") is None:
         node["views"] = {"name": default_views(config, trust)}
+    if isinstance(node.get("eval_view"), Mapping):  # the defaults of views are made for training
+        node["eval_view"] = {"crop": "center", **node["eval_view"]}
     data: SSLDataModule = configs.make(kind, node, trust, key="data")
     return data
 

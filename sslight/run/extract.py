@@ -18,6 +18,8 @@ from torch import nn
 from sslight import config as configs
 from sslight.backbones.layers import LayerReader
 from sslight.checkpoints import init_backbone, load_backbone
+from sslight.checkpoints.record import view_fields
+from sslight.checkpoints.views import own_view, recorded_view
 from sslight.data.datamodule import SSLDataModule
 from sslight.errors import RefusedRunError, refusing
 from sslight.features import FeatureStore, load_features
@@ -98,9 +100,9 @@ def given(**objects: Any) -> list[str]:
 
 def _extract(checked: Mapping[str, Any], work: Extraction) -> FeatureStore | None:
     with quiet_lightning(), refusing(MisconfigurationException, TypeError):
-        fabric = _fabric(checked.get("trainer") or {})
+        fabric = start_ranks(checked.get("trainer") or {})
     work.backbone.to(fabric.device)
-    with _autocast(fabric, checked.get("trainer") or {}), RowProgress(fabric.is_global_zero) as bar:
+    with autocast(fabric, checked.get("trainer") or {}), RowProgress(fabric.is_global_zero) as bar:
         store = extract_features(
             work.backbone,
             work.data,
@@ -137,14 +139,44 @@ def prepare(
         else:
             network, source = _backbone(checked, run_dir, options, trust)
         LayerReader(network, options.layers)  # their names are checked before images are read
+        view = _travelling_view(checked, run_dir, options, network)
     return Extraction(
         backbone=network.eval(),
         source=source,
-        data=data or assemble.build_data(checked, trust),
+        data=data or assemble.build_data(_seen_as(checked, view), trust),
         options=options,
         folder=store_folder(options, run_dir),
         init=None if options.checkpoint or has_weights(run_dir) else checked.get("init"),
     )
+
+
+def _travelling_view(
+    checked: Mapping[str, Any], run_dir: Path, options: ExtractOptions, backbone: nn.Module
+) -> Any:
+    """The view that came with weights from elsewhere, or None.
+
+    A run's own weights are seen as its config says; of a network that only has a name the library's
+    transform counts where the config has no views.
+    """
+    data = checked.get("data") or {}
+    if options.checkpoint is None and has_weights(run_dir):
+        return None
+    source = options.checkpoint or checked.get("init")
+    view = recorded_view(source) if source else None
+    return own_view(backbone) if view is None and not data.get("views") else view
+
+
+def _seen_as(checked: Mapping[str, Any], view: Any) -> Mapping[str, Any]:
+    if view is None:
+        return checked
+    data = checked.get("data") or {}
+    said, fields = data.get("eval_view") or {}, dict(view_fields(view) or {})
+    if "size" in said:
+        del fields["resize"]  # it belongs to the other size
+    seen = {**fields, **said}
+    log.info("Images are seen as the backbone wants: %d px (data.eval_view changes it).",
+             seen["size"])  # fmt: skip
+    return {**checked, "data": {**data, "eval_view": seen}}
 
 
 def build_options(
@@ -165,7 +197,8 @@ def store_folder(options: ExtractOptions, run_dir: Path) -> Path:
 
 def names_weights(checked: Mapping[str, Any], run_dir: Path, options: ExtractOptions) -> bool:
     """Say whether there are weights to build a backbone from: a checkpoint, a run's, or init."""
-    return bool(options.checkpoint or checked.get("init") or has_weights(run_dir))
+    named = options.checkpoint or checked.get("init") or _comes_trained(checked)
+    return bool(named or has_weights(run_dir))
 
 
 def _backbone(
@@ -173,7 +206,9 @@ def _backbone(
 ) -> tuple[nn.Module, str]:
     init = checked.get("init")
     found = options.checkpoint or (run_dir if has_weights(run_dir) else None)
-    network = assemble.build_backbone(untrained(checked) if found else checked, trust)
+    network = None
+    if checked.get("backbone"):  # else the file has to say which network it is of
+        network = assemble.build_backbone(untrained(checked) if found else checked, trust)
     if found is not None:
         if init and options.checkpoint is None:
             log.info("init: %s is ignored: %s holds a trained backbone.", init, run_dir)
@@ -181,12 +216,19 @@ def _backbone(
         if loaded.report and loaded.report.layout:
             log.info("%s", loaded.report)  # weights of another project
         return loaded.backbone, str(found)
+    if network is None:
+        raise RefusedRunError(
+            f"backbone: missing, and {init or 'nothing'} does not say which network it is of. "
+            "Write backbone={name: ...}, or extract.checkpoint=PATH for weights of sslight's."
+        )
     if init:
         report = init_backbone(network, init)
         log.info("%s", report or f"{checked['backbone']['name']} with random weights")
         return network, f"{checked['backbone']['name']} (init: {init})"
     if not any(True for _ in network.parameters()):
         return network, str(checked["backbone"]["name"])
+    if _comes_trained(checked):
+        return network, f"{checked['backbone']['name']} (its library's weights)"
     raise RefusedRunError(
         f"There is no trained backbone in {run_dir}, and features of random weights are seldom "
         "wanted. Train first (`sslight fit` with the same config), name weights with "
@@ -200,6 +242,12 @@ def untrained(checked: Mapping[str, Any]) -> dict[str, Any]:
     return {**checked, "backbone": node}
 
 
+def _comes_trained(checked: Mapping[str, Any]) -> bool:
+    """Say whether the config's backbone names weights of torchvision or timm."""
+    node = checked.get("backbone") or {}
+    return bool(node.get("weights") or node.get("pretrained"))
+
+
 def has_weights(run_dir: Path) -> bool:
     """Say whether a folder holds a trained backbone, or checkpoints of one."""
     return (run_dir / "backbone.safetensors").exists() or any(
@@ -207,7 +255,7 @@ def has_weights(run_dir: Path) -> bool:
     )
 
 
-def _fabric(trainer: Mapping[str, Any]) -> Any:
+def start_ranks(trainer: Mapping[str, Any]) -> Any:
     """Start as many processes as the config's trainer has, without a training loop."""
     from lightning_fabric import Fabric
 
@@ -220,7 +268,7 @@ def _fabric(trainer: Mapping[str, Any]) -> Any:
     return fabric
 
 
-def _autocast(fabric: Any, trainer: Mapping[str, Any]) -> AbstractContextManager[Any]:
+def autocast(fabric: Any, trainer: Mapping[str, Any]) -> AbstractContextManager[Any]:
     """Compute in the training's mixed precision; features are stored in ``extract.dtype``."""
     precision = str(trainer.get("precision", "32-true"))
     dtype = {"bf16": torch.bfloat16, "16": torch.float16}.get(precision.removesuffix("-mixed"))

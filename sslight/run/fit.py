@@ -265,5 +265,6 @@ class _Walk:
         finished = json.dumps({"step": step, "epoch": self.trainer.current_epoch})
         write_atomically(self.run_dir / "finished.json", f"{finished}\n".encode())
         if not is_trial(self.trainer):
-            page = write_at_end(self.run_dir, self.data, self.config)
-            say_what_next(self.run_dir, self.trainer, self.data, total, page)
+            usable = bool(self.config.get("data"))  # by a command that has the config only
+            page = write_at_end(self.run_dir, self.data, self.config) if usable else None
+            say_what_next(self.run_dir, self.trainer, self.data, total, page, commands=usable)

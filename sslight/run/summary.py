@@ -29,7 +29,13 @@ def in_words(metrics: Mapping[str, float]) -> str:
 
 
 def say_what_next(
-    run_dir: Path, trainer: pl.Trainer, data: SSLDataModule, total: int, report: Path | None
+    run_dir: Path,
+    trainer: pl.Trainer,
+    data: SSLDataModule,
+    total: int,
+    report: Path | None = None,
+    *,
+    commands: bool = True,
 ) -> None:
     """Log the last metrics, where everything is and the next commands.
 
@@ -39,6 +45,7 @@ def say_what_next(
         data: Labels in train and test decide whether ``eval`` or ``extract`` comes next.
         total: Steps that the config asked for.
         report: The page about the run, if there is one.
+        commands: Whether the run's config suffices for the next commands.
     """
     step, found = trainer.global_step, in_words(last_metrics(trainer))
     early = f" of {total}, as a limit or a callback asked" if step < total else ""
@@ -46,13 +53,18 @@ def say_what_next(
     log.info("Run folder: %s (backbone.safetensors, checkpoints, metrics.jsonl, log.txt)", run_dir)
     if report is not None:
         log.info("Report: %s (open it in a browser)", report)
+    where = shlex.quote(str(run_dir))
+    if commands:
+        log.info("Next: sslight %s --config %s", _next_command(data), where)
+    if (run_dir / "tensorboard").is_dir():
+        log.info("Curves: tensorboard --logdir %s", where)
+
+
+def _next_command(data: SSLDataModule) -> str:
     labelled = all(
         split in data.split_names and data.labels(split) is not None for split in ("train", "test")
     )
-    command, where = "eval" if labelled else "extract", shlex.quote(str(run_dir))
-    log.info("Next: sslight %s --config %s", command, where)
-    if (run_dir / "tensorboard").is_dir():
-        log.info("Curves: tensorboard --logdir %s", where)
+    return "eval" if labelled else "extract"
 
 
 def say_report_next(run_dir: Path) -> None:

@@ -14,6 +14,8 @@ from sslight import config
 from sslight.run import assemble
 
 REPOSITORY = Path(__file__).parents[2]
+#: Folders of what is no whole config: bases, and evaluations of backbones named elsewhere.
+PARTS = ("_base_", "eval")
 CONFIGS = sorted((REPOSITORY / "configs").rglob("*.yaml"))
 
 
@@ -30,7 +32,7 @@ def missing(tree: Any, prefix: str = "") -> Iterator[str]:
 def problems(path: Path) -> list[str]:
     composed = config.load(path)
     filled = [f"{key}=placeholder" for key in missing(composed)]
-    if "_base_" in path.parts:  # a part of a config; what is above it names the rest
+    if path.parent.name in PARTS:  # of a config; what is above it names the rest
         for part, node in (("method", "simclr"), ("backbone", "resnet18"), ("data.train", "fake")):
             section, _, key = part.partition(".")
             there = section in composed and (not key or key in composed[section])
@@ -49,10 +51,10 @@ def test_there_are_configs():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.relative_to(REPOSITORY).as_posix())
 def test_every_method_builds_from_its_configs(path: Path):
-    """Without memory for its weights; a config of ``_base_`` has no method."""
+    """Without memory for its weights; parts of configs have no method."""
     composed = config.load(path)
     if "method" not in composed:
-        assert "_base_" in path.parts
+        assert path.parent.name in PARTS
         return
     checked = config.checked(config.compose(composed, [f"{k}=none" for k in missing(composed)]))
     with torch.device("meta"):

@@ -34,6 +34,7 @@ from doc_pages import (
 import sslight
 from sslight import cli as ours
 from sslight import config
+from sslight.run import subjects
 
 PROSE = [*PAGES, REPOSITORY / "ARCHITECTURE.md", REPOSITORY / "CHANGELOG.md"]
 
@@ -134,11 +135,15 @@ def missing(tree: Any) -> list[str]:
 
 
 def problems(args: Any) -> list[str]:
-    """What is wrong with a command's config, as it is shown, with its ``???`` filled in."""
-    composed = config.load(args.config, args.overrides)
+    """What is wrong with a command's config, its ``???`` filled in."""
+    is_eval, given = args.command == "eval", []
+    load = subjects.composed if is_eval else config.load
+    composed = load(args.config, args.overrides)
+    if is_eval and (args.compare or "checkpoint" in composed.get("extract", {})):
+        given = ["backbone"]
     filled = [f"{key}=placeholder" for key in missing(composed)]
-    command = "fit" if args.command in ("fit", "check") else "extract"
-    found = config.check(config.compose(composed, filled), command, args.trust)
+    command = "extract" if args.command in ("extract", "eval") else "fit"
+    found = config.check(config.compose(composed, filled), command, args.trust, given)
     return [str(problem) for problem in found]
 
 

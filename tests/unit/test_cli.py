@@ -40,7 +40,7 @@ def calls(monkeypatch):
 
     def record(name):
         def call(config, **options):
-            seen.append((name, dict(config), options))
+            seen.append((name, dict(config) if isinstance(config, dict) else config, options))
             return f"result of {name}"
 
         return call
@@ -99,8 +99,20 @@ def test_check_runs_nothing_unless_it_is_told_to(calls, words, called, monkeypat
 
 
 def test_eval(calls, config_file):
-    assert cli.main(["eval", "knn", "--config", config_file, "linear", "seed=3"]) == 0
-    assert calls == [("evaluate", {"seed": 3}, {"protocols": ["knn", "linear"], "trust": []})]
+    words = ["eval", "knn", "--config", config_file, "linear", "seed=3", "--with", "random"]
+    assert cli.main([*words, "--seeds", "2", "--with", "a.ckpt"]) == 0
+    ((name, config, options),) = calls
+    assert (name, config) == ("evaluate", config_file)
+    assert options == {
+        "protocols": ["knn", "linear"],
+        "overrides": ["seed=3"],
+        "compare": ["random", "a.ckpt"],
+        "seeds": 2,
+        "weights": None,
+        "trust": [],
+    }
+    assert cli.main(["eval", "knn", "backbone=resnet18", "init=random"]) == 0
+    assert calls[-1][1] is None
 
 
 def test_eval_takes_the_folder_of_a_feature_store(monkeypatch, tmp_path, capsys):
@@ -110,7 +122,9 @@ def test_eval_takes_the_folder_of_a_feature_store(monkeypatch, tmp_path, capsys)
     monkeypatch.setattr(sslight, "run", fake, raising=False)
     (tmp_path / "manifest.json").touch()
     assert cli.main(["eval", "knn", "--config", str(tmp_path)]) == 0
-    assert seen == [(str(tmp_path), {"protocols": ["knn"], "trust": []})]
+    ((config, options),) = seen
+    assert config == str(tmp_path)
+    assert options["protocols"] == ["knn"]
     assert cli.main(["eval", "--config", str(tmp_path), "eval.knn.k=3"]) == 2
     assert "eval.knn.k=3 changes nothing" in capsys.readouterr().err
 
@@ -130,6 +144,7 @@ def test_check_prints_problems_before_it_plans(calls, config_file, capsys):
     [
         (["fitt"], "no command 'fitt'. Did you mean 'fit'?"),
         (["fit"], "required: --config"),
+        (["eval", "knn"], "say what to evaluate"),
         (
             ["fit", "--config", "x", "--trsut", "y"],
             "unknown option '--trsut'. Did you mean '--trust'?",

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from sslight.backbones import backbone
-from sslight.backbones.layers import LayerReader, layer_names, pool, resolve_layers
+from sslight.backbones.layers import LayerReader, layer_names, resolve_layers
+from sslight.backbones.pooling import pool, pool_map
 
 
 @pytest.fixture
@@ -73,6 +74,8 @@ def test_gradients_flow_through_features():
         (["res6"], "Did you mean"),
         (["layer4.0.conv3"], "layer4.0.conv"),
         ({"res5": "average"}, "unknown pooling 'average'. Did you mean 'avg'"),
+        ({"res5": "avg_k6_p4"}, "pads by more than half"),
+        ({"res5": "avg_k6s1"}, "Did you mean 'avg_k6_s1'"),
         ([], "empty"),
     ],
 )
@@ -113,8 +116,36 @@ def test_poolings_against_loops():
     torch.testing.assert_close(pool(tokens, "avg", n_prefix=1), tokens[:, 1:].mean(1))
     torch.testing.assert_close(pool(tokens, "cls"), tokens[:, 0])
     assert pool(tokens, "none") is tokens
+    torch.testing.assert_close(pool(x, "gem4"), (x**4).mean((2, 3)) ** (1 / 4))
+    torch.testing.assert_close(pool(x, "tokens"), x.flatten(2).transpose(1, 2))
+    torch.testing.assert_close(pool(tokens, "tokens", n_prefix=1), tokens[:, 1:])
+    square = tokens[:, 1:].transpose(1, 2).reshape(2, 3, 2, 2)
+    torch.testing.assert_close(pool(tokens, "max2", n_prefix=1), square.flatten(1))
     with pytest.raises(ValueError, match="tokens"):
         pool(x, "cls")
+    with pytest.raises(ValueError, match="5 patch tokens are no square"):
+        pool(tokens, "avg2")
+
+
+@pytest.mark.parametrize(
+    ("pooling", "size", "stride", "padding"),
+    [("k3", 3, 3, 0), ("k3_s2", 3, 2, 0), ("k3_s2_p1", 3, 2, 1), ("k2_p1", 2, 2, 1)],
+)
+def test_windows_are_torchs(pooling, size, stride, padding):
+    x = torch.rand(2, 3, 7, 7)
+    for kind, module in (("avg", nn.AvgPool2d), ("max", nn.MaxPool2d)):
+        expected = module(size, stride, padding)(x)
+        torch.testing.assert_close(pool(x, f"{kind}_{pooling}"), expected.flatten(1))
+        torch.testing.assert_close(pool_map(x, f"{kind}_{pooling}"), expected)
+
+
+def test_the_tokens_of_a_transformer_have_a_name():
+    model = backbone("vit_t_16", image_size=32, depth=2).eval()
+    images = torch.randn(2, 3, 32, 32)
+    got = LayerReader(model, ["tokens:tokens", "tokens:cls", "blocks.1:gem"])(images)
+    torch.testing.assert_close(got["tokens-tokens"], model.tokens(images)[:, 1:])
+    torch.testing.assert_close(got["tokens-cls"], model(images))
+    assert got["blocks.1"].shape == (2, 192)
 
 
 def test_transformer_blocks_have_short_names():

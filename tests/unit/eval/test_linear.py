@@ -16,7 +16,8 @@ def test_it_is_as_good_as_logistic_regression(tmp_path):
     model = linear_model.LogisticRegression(max_iter=1000).fit(x, y)
     assert result.n == 300
     assert result.metrics["top1"] == pytest.approx(model.score(u, v), abs=0.02)
-    assert result.metrics["low"] < result.metrics["top1"] < result.metrics["high"]
+    low, high = result.intervals["top1"]
+    assert low < result.metrics["top1"] < high
     assert result.metrics["top5"] == 1.0
 
 

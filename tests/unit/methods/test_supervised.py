@@ -120,3 +120,31 @@ def test_labels_of_the_other_kind_are_refused():
 def test_one_class_is_nothing_to_learn() -> None:
     with pytest.raises(RefusedRunError, match="1 class, so there is nothing to tell apart"):
         Supervised(backbone()).on_data(8, 1)
+
+
+def test_several_heads_train_as_if_each_were_alone() -> None:
+    """The losses are summed, so that no head's gradient knows of the others."""
+    net = backbone()
+    both = {"2": "avg", "1": "avg_k3+bn"}
+    method = Supervised(net, num_classes=3, frozen=True, heads=both, image_size=8).train()
+    x = batch([0, 1, 2, -1, 1])
+    output = method.training_loss(x)
+    output.loss.backward()
+    for name in both:
+        alone = Supervised(net, num_classes=3, frozen=True, heads={name: both[name]}, image_size=8)
+        alone.head.heads.load_state_dict(
+            {k: v for k, v in method.head.heads.state_dict().items() if k.startswith(f"{name}.")}
+        )
+        alone.train().training_loss(x).loss.backward()
+        torch.testing.assert_close(
+            alone.head.heads[name].linear.weight.grad, method.head.heads[name].linear.weight.grad
+        )
+    assert all(p.grad is None for p in net.parameters())
+    torch.testing.assert_close(output.embedding, net.eval()(x["views"][0]))
+    assert set(method.metrics) == {"2/top1", "1/top1"}
+    assert set(method.predict(x["views"][0])) == {"2", "1"}
+
+
+def test_heads_say_which_size_they_need() -> None:
+    with pytest.raises(ValueError, match="heads need image_size"):
+        Supervised(backbone(), heads={"2": "avg"})
