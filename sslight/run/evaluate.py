@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -224,15 +225,14 @@ class _Call:
 
     def _repeated(self, subject: Subject, label: str, node: Any) -> Result:
         (protocol,) = self._build({label: node}).values()
-        if self.seeds == 1 or not hasattr(protocol, "seed"):
+        takes = inspect.signature(type(protocol)).parameters
+        if self.seeds == 1 or "seed" not in takes:
             result: Result = protocol.evaluate(subject)
             return result
-        seeds = list(range(protocol.seed, protocol.seed + self.seeds))
-        found = []
-        for seed in seeds:
-            protocol.seed = seed
-            found.append(protocol.evaluate(subject))
-        return over_seeds(found, seeds)
+        first = int((node or {}).get("seed", takes["seed"].default))
+        seeds = list(range(first, first + self.seeds))
+        nodes = {f"{label}_{seed}": {"name": label, **(node or {}), "seed": seed} for seed in seeds}
+        return over_seeds([p.evaluate(subject) for p in self._build(nodes).values()], seeds)
 
     def _wanted(self) -> dict[str, Any]:
         if not self.protocols:
