@@ -72,7 +72,12 @@ def store(
 def build(name: str) -> Any:
     protocol = registry.resolve("eval", name)
     known = signature(protocol.__init__).parameters
-    return protocol(**{key: value for key, value in SMALL.items() if key in known})
+    return protocol(**{k: v for k, v in SMALL.items() if k in known and fits(v, known[k].default)})
+
+
+def fits(value: Any, default: Any) -> bool:
+    """A list where the parameter is one by default, a single value where it is that."""
+    return isinstance(value, list) == isinstance(default, list | tuple)
 
 
 def run(name: str, root: Path | str) -> Result | None:
