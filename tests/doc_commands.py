@@ -85,11 +85,8 @@ def run_folder(tree: Any, number: int) -> list[str]:
 
 def narrow_backbone(tree: Any) -> list[str]:
     if str(tree["backbone"]["name"]).startswith("vit"):
-        return [
-            "backbone.name=vit_t_16",
-            *("backbone.width=32", "backbone.depth=1"),
-            "backbone.heads=2",
-        ]
+        sizes = ["backbone.width=32", "backbone.depth=1", "backbone.heads=2"]
+        return ["backbone.name=vit_t_16", *sizes]
     return ["backbone.name=resnet10", "backbone.width=4"]
 
 
@@ -102,10 +99,7 @@ def few_images(tree: Any) -> list[str]:
 
 def unlimited(tree: Any) -> list[str]:
     """Leave out limits that the stand-ins do not reach."""
-    given = {key: (tree.get("data") or {}).get(key) for key in ("limit", "test_limit")}
-    numbers = {
-        key: value if isinstance(value, int) else value["num"]
-        for key, value in given.items()
-        if value
-    }
+    data = tree.get("data") or {}
+    given = {key: data[key] for key in ("limit", "test_limit") if data.get(key)}
+    numbers = {key: node if isinstance(node, int) else node["num"] for key, node in given.items()}
     return [f"data.{key}=null" for key, number in numbers.items() if number > MANY]
