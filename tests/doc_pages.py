@@ -1,11 +1,13 @@
-"""README and docs/ as fenced blocks and commands, and a folder to run them in.
+"""README and docs/ as fenced blocks and commands.
 
-Marks stand in the line above a block:
+In ``bash`` blocks every line is a command, in ``console`` blocks those that begin with ``$`` (the
+rest is what they print). Marks stand in the line above a block:
 
 - ``<!-- not run: reason -->``: the block needs what a test does not have (a cluster, the network);
+- ``<!-- refused: reason -->``: the block shows an error; its commands must end with exit code 2;
 - ``<!-- run with: trainer.max_steps=1 -->``: overrides that the test adds to its commands.
 
-A command that trains also gets :data:`SHORT`, so that most need no mark.
+:mod:`doc_commands` makes commands short without a mark, :mod:`doc_desk` is where they run.
 """
 
 from __future__ import annotations
@@ -17,27 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
-import torch
-from torchvision.io import write_jpeg
-
-import sslight
-
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 BLOCK = re.compile(
-    r"(?:^<!-- (not run|run with): ([^>]*?) -->\n)?^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE
+    r"(?:^<!-- (not run|refused|run with): ([^>]*?) -->\n)?^```(\w*)\n(.*?)^```",
+    re.DOTALL | re.MULTILINE,
 )
 SHELLS = ("bash", "console", "sh")
-
-#: Two small steps in one process, in place of days on many devices.
-SHORT = [
-    *("trainer.max_steps=2", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.num_nodes=1"),
-    *("trainer.strategy=auto", "trainer.precision=32-true", "trainer.check_val_every_n_epoch=99"),
-    *("data.workers=0", "data.batch_size=4", "optim.warmup_epochs=0"),
-]
-#: One process for the other commands.
-ALONE = ["trainer.accelerator=cpu", "trainer.devices=1", "data.workers=0"]
 
 #: First words of a line that is not run here, and why. A block of anything else needs a mark.
 ELSEWHERE = {
@@ -71,6 +59,10 @@ class Block:
     @property
     def is_run(self) -> bool:
         return self.mark != "not run"
+
+    @property
+    def is_refused(self) -> bool:
+        return self.mark == "refused"
 
     @property
     def extra(self) -> list[str]:
@@ -110,11 +102,14 @@ def blocks(*languages: str) -> list[Block]:
 
 
 def commands() -> list[Command]:
-    """Every line of every shell block."""
+    """Every command of every shell block."""
     found = []
     for block in blocks(*SHELLS):
         for line in block.text.replace("\\\n", " ").splitlines():
-            words = shlex.split(line.removeprefix("$ "), comments=True)
+            if block.language == "console" and not line.startswith("$ "):
+                continue
+            line = re.sub(r'^eval "\$\((.*?)\)"', r"\1", line.removeprefix("$ "))
+            words = shlex.split(line, comments=True)
             while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
                 words = words[1:]
             if words:
@@ -130,32 +125,3 @@ def script(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def photos(folder: Path) -> None:
-    """Twelve small photos in two classes."""
-    draw = np.random.default_rng(0)
-    for i, kind in enumerate(("cat", "dog") * 6):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-        pixels = draw.integers(0, 256, (3, 40, 48), dtype=np.uint8)
-        write_jpeg(torch.from_numpy(pixels), str(folder / kind / f"{i}.jpg"))
-
-
-def shown_files(folder: Path) -> None:
-    """Write the files that the pages show."""
-    for block in blocks("yaml", "python"):
-        if block.file:
-            (folder / block.file).parent.mkdir(parents=True, exist_ok=True)
-            (folder / block.file).write_text(block.text)
-
-
-def small_runs() -> None:
-    """The finished runs that the pages take for granted, as small as they can be."""
-    tiny = ["backbone.width=4", "trainer.max_epochs=1", "data.workers=0", "data.batch_size=16"]
-    tiny += ["data.train.num_images=32", "data.test.num_images=16", "callbacks.linear_probe=null"]
-    tiny += ["callbacks.ema_weights={}", "callbacks.view_grid=null"]
-    sslight.fit("quickstart", tiny)
-    sslight.extract("runs/quickstart")
-    folder = ["data.train.root=photos", "data.test={name: folder, root: photos}"]
-    narrow = ["backbone.name=resnet10", "backbone.width=4"]
-    sslight.fit("simclr/folder_resnet50", [*folder, *narrow, *SHORT])

@@ -14,32 +14,25 @@ from typing import Any
 
 import pytest
 from cli_server import CliServer
+from doc_commands import Shortener, problems, reads_config
+from doc_desk import fill, small_runs
 from doc_pages import (
-    ALONE,
     BLOCK,
     ELSEWHERE,
     PAGES,
     REPOSITORY,
     SHELLS,
-    SHORT,
     Block,
     blocks,
     commands,
-    photos,
     script,
-    shown_files,
-    small_runs,
 )
 
 import sslight
 from sslight import cli as ours
 from sslight import config
-from sslight.run import subjects
 
 PROSE = [*PAGES, REPOSITORY / "ARCHITECTURE.md", REPOSITORY / "CHANGELOG.md"]
-
-#: Commands that read no config; that they parse is all there is to see.
-WITHOUT_CONFIG = ("completion", "schema")
 
 #: What a fragment of a config is read on top of.
 WHOLE = ["method=simclr", "backbone=resnet18", "data.train={name: fake}"]
@@ -51,9 +44,8 @@ WHOLE = ["method=simclr", "backbone=resnet18", "data.train={name: fake}"]
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a few photos, the files that the docs show, and a small finished run."""
-    folder = tmp_path_factory.mktemp("desk")
-    photos(folder / "photos")
-    shown_files(folder)
+    folder = tmp_path_factory.mktemp("desk") / "project"
+    fill(folder)
     before = {name: os.environ.get(name) for name in ("SSLIGHT_CACHE",)}
     os.environ["SSLIGHT_CACHE"] = str(folder / "cache")
     here = Path.cwd()
@@ -129,48 +121,10 @@ def test_the_method_of_the_readme_is_short(inside: Path) -> None:
 # ------------------------------------------------------------------ commands and configs
 
 
-def missing(tree: Any) -> list[str]:
-    """Full keys of all ``???``."""
-    return [key for key, value in config.flatten(tree).items() if value == "???"]
-
-
-def problems(args: Any) -> list[str]:
-    """What is wrong with a command's config, its ``???`` filled in."""
-    is_eval, given = args.command == "eval", []
-    load = subjects.composed if is_eval else config.load
-    composed = load(args.config, args.overrides)
-    if is_eval and (args.compare or "checkpoint" in composed.get("extract", {})):
-        given = ["backbone"]
-    filled = [f"{key}=placeholder" for key in missing(composed)]
-    command = "extract" if args.command in ("extract", "eval") else "fit"
-    found = config.check(config.compose(composed, filled), command, args.trust, given)
-    return [str(problem) for problem in found]
-
-
-def shortened(args: Any, number: int) -> list[str]:
-    """Overrides that make a command short: few steps, a narrow network, a run of its own."""
-    composed = config.load(args.config, args.overrides)
-    filled = [f"{key}=photos" for key in missing(composed)]
-    if args.command == "check":
-        return [*filled, "data.batch_size=4", "trainer.devices=1", "trainer.num_nodes=1"]
-    if args.command != "fit":
-        return list(ALONE)
-    short = [*SHORT, *filled]
-    taken = Path("runs", composed.name).exists() and not composed.get("run_dir")
-    short += [f"run_dir=runs/shown_{number}"] if taken else []
-    is_vit = str(composed["backbone"]["name"]).startswith("vit")
-    name = "vit_t_16" if is_vit else "resnet10"
-    short += [f"backbone.name={name}", f"backbone.width={32 if is_vit else 4}"]
-    short += ["backbone.depth=1", "backbone.heads=2"] if is_vit else []
-    for split in ("train", "test"):
-        if "num_images" in (composed["data"].get(split) or {}):
-            short.append(f"data.{split}.num_images=16")
-    return short
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_run(page: Path, inside: Path, cli: CliServer) -> None:
     """In the order of the page; first the config as shown is checked, then it runs shortened."""
+    shortener = Shortener()
     for number, command in enumerate(commands()):
         where, words = command.block.where, command.ours
         if command.block.page != page or not command.block.is_run:
@@ -179,15 +133,14 @@ def test_commands_run(page: Path, inside: Path, cli: CliServer) -> None:
             assert command.words[0] in ELSEWHERE, f"{where}: {command.words[0]} is not run; mark it"
             continue
         args = ours._parse(words) if words != ["--version"] else None
-        extra: list[str] = []
-        if hasattr(args, "config") and not (inside / args.config / "manifest.json").exists():
-            assert args
+        if reads_config(args):
             assert problems(args) == [], where
-            extra = [*shortened(args, number), *command.block.extra]
+        extra = shortener.extra(args, command.block.extra, number)
         if command.words[0] in ELSEWHERE and args and args.command != "fit":
             continue
         done = cli.run([*words, *extra], inside, path=[inside])
-        assert done.code == 0, f"{where}: sslight {shlex.join([*words, *extra])}\n{done.output}"
+        said = f"{where}: sslight {shlex.join([*words, *extra])}\n{done.output}"
+        assert done.code == (2 if command.block.is_refused else 0), said
 
 
 def test_there_are_commands() -> None:
@@ -201,6 +154,16 @@ def test_a_wrong_command_would_be_noticed(inside: Path) -> None:
     assert len(problems(args)) == 1
     with pytest.raises(ours.UsageError):
         ours._parse(["fit", "--confg", "quickstart"])
+
+
+def test_a_file_is_the_same_wherever_it_is_shown() -> None:
+    """Else a reader of two pages, in one folder, would go on with a run of another config."""
+    shown: dict[Path, Block] = {}
+    for block in blocks("yaml", "python"):
+        if block.file:
+            first = shown.setdefault(block.file, block)
+            assert block.text == first.text, f"{block.where} and {first.where} show {block.file}"
+    assert shown
 
 
 @pytest.mark.parametrize(
