@@ -69,6 +69,8 @@ class Shortener:
             marked: Overrides that a mark asks for; they come last.
             number: Which of all commands it is, for a run folder of its own.
         """
+        if args is not None and args.command == "init":  # another page has shown it, too
+            Path(args.out or f"{Path(args.folder).name}.yaml").unlink(missing_ok=True)
         if not reads_config(args):
             return marked
         tree = composed(args)
