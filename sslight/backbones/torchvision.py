@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
+import torch
 import torchvision
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from sslight.backbones import BACKBONES, DROP_PATH_NAMES
 from sslight.backbones.common import (
@@ -73,7 +76,8 @@ def _build(arch: str, extra: dict[str, Any]) -> nn.Module:
     if arch in ("googlenet", "inception_v3"):
         options.setdefault("init_weights", True)  # torchvision warns about its default otherwise
     try:
-        model: nn.Module = torchvision.models.get_model(arch, weights=None, **options)
+        with _CountsOnCpu() if arch.startswith("regnet") else nullcontext():
+            model: nn.Module = torchvision.models.get_model(arch, weights=None, **options)
     except TypeError as error:
         raise TypeError(f"backbone {arch!r}, extra={extra}: {error}.") from error
     if arch in ("googlenet", "inception_v3"):
@@ -81,6 +85,16 @@ def _build(arch: str, extra: dict[str, Any]) -> nn.Module:
     if arch.startswith("swin"):
         model.nhwc_layers = ("features", "norm")  # type: ignore[assignment]
     return model
+
+
+class _CountsOnCpu(TorchFunctionMode):
+    """Keep on the CPU the numbers a RegNet computes its widths from; ``meta`` has no values."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        pinned = {"device": "cpu"} if func in (torch.arange, torch.tensor) else {}
+        return func(*args, **{**pinned, **(kwargs or {})})
 
 
 def _remove_auxiliary_heads(model: nn.Module) -> None:

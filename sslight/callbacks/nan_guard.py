@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from sslight.callbacks._common import say
 from sslight.distributed import all_gather
 from sslight.strategies import is_logging_step
 from sslight.utils import write_atomically
 
-#: Epoch and batch share one number on the device: epoch * _EPOCH + batch.
-_EPOCH = 2**32
-_NEVER = 2**62
+#: Losses kept before the host looks at them even without a logging step.
+_MOST = 1024
 
 
 class NonFiniteLossError(RuntimeError):
     """A training loss was nan or infinite."""
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """A micro-batch whose loss nobody has looked at."""
+
+    loss: Tensor
+    index: Tensor | None
+    step: int
+    epoch: int
+    batch: int
+
+
 class NanGuard(pl.Callback):
     """Find the first step whose loss is nan or infinite, on any rank.
 
-    The step, and the batch's indices, are kept on the device without waiting for it; they are read
+    Losses stay on the device, in a list, and nothing is computed from them; they are read together
     on logging steps, at the end of an epoch and before a checkpoint is written, so that no
     checkpoint holds spoiled weights. ``nan_step_<k>.json`` in the run's folder then names the step
     (counted from 1, as in the logs), the epoch, the micro-batch and the dataset indices in it, rank
@@ -44,14 +54,11 @@ class NanGuard(pl.Callback):
         self.action = action
         self._step = 0
         self._clean: bool = True  # the last reading found nothing
-        self._found: Tensor | None = None  # [step, place] of the first bad micro-batch
-        self._index: Tensor | None = None  # its dataset indices
-        self._loss: Tensor | None = None
+        self._unread: list[_Seen] = []
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Forget an earlier fit."""
-        self._found = self._index = self._loss = None
-        self._clean = True
+        self._unread, self._clean = [], True
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -67,29 +74,14 @@ class NanGuard(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Keep the first bad step on the device; read it on logging steps."""
+        """Keep the loss; read on logging steps."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor):
             index = batch.get("index") if isinstance(batch, dict) else None
-            self._note(loss.detach().float(), trainer.current_epoch * _EPOCH + batch_idx, index)
-        if is_logging_step(trainer):
+            where = self._step, trainer.current_epoch, batch_idx
+            self._unread.append(_Seen(loss.detach(), index, *where))
+        if is_logging_step(trainer) or len(self._unread) >= _MOST:
             self._read(trainer, pl_module)
-
-    def _note(self, loss: Tensor, place: int, index: Tensor | None) -> None:
-        if index is None:
-            index = torch.empty(0, dtype=torch.int64, device=loss.device)
-        if self._found is None or self._loss is None:
-            self._found = torch.full((2,), _NEVER, dtype=torch.int64, device=loss.device)
-            self._loss = torch.zeros_like(loss)
-        first = ~loss.isfinite() & (self._found[0] == _NEVER)
-        here = torch.stack(
-            [torch.full_like(self._found[0], self._step), torch.full_like(self._found[0], place)]
-        )
-        self._found = torch.where(first, here, self._found)
-        self._loss = torch.where(first, loss, self._loss)
-        kept = index if self._index is None else self._index
-        length = max(len(index), len(kept))  # a plain loader's last batch may be shorter
-        self._index = torch.where(first, _padded(index, length), _padded(kept, length))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Read what came after the last logging step."""
@@ -102,32 +94,28 @@ class NanGuard(pl.Callback):
         self._read(trainer, pl_module)
 
     def _read(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._found is None or self._index is None or self._loss is None:
+        seen, self._unread = self._unread, []
+        if not seen:
             return
-        found = all_gather(self._found[None])
-        steps = found.tolist()  # [W, 2]; the host waits here
-        step, place = min((s, p) for s, p in steps)
-        if step == _NEVER:
+        losses = torch.stack([one.loss.float() for one in seen])  # [micro-batches since]
+        flags = all_gather(~losses.isfinite()[None]).tolist()  # [W, n]; the host waits here
+        bad = next((k for k, column in enumerate(zip(*flags, strict=True)) if any(column)), None)
+        if bad is None:
             self._clean = True
             return
+        onset, self._clean = self._clean, False
+        ranks = [rank for rank, row in enumerate(flags) if row[bad]]
+        first = seen[bad]
         report = {
-            "step": step,
-            "epoch": place // _EPOCH,
-            "batch": place % _EPOCH,
-            "loss": str(float(self._loss)),
-            "index": self._indices([pair == [step, place] for pair in steps]),
+            "step": first.step,
+            "epoch": first.epoch,
+            "batch": first.batch,
+            "loss": str(all_gather(losses[bad : bad + 1]).tolist()[ranks[0]]),
+            "index": _indices(first, len(flags), ranks),
             "seed": getattr(pl_module, "seed", None),
         }
-        onset, self._clean = self._clean, False
-        self._found = self._index = self._loss = None
         if onset:
             self._tell(trainer, report)
-
-    def _indices(self, bad: list[bool]) -> dict[str, list[int]]:
-        """Dataset indices of the bad micro-batch on each rank whose loss was not finite."""
-        index = self._index if self._index is not None else torch.empty(0)
-        rows = all_gather(index).view(len(bad), -1).tolist()
-        return {str(rank): [i for i in row if i >= 0] for rank, row in enumerate(rows) if bad[rank]}
 
     def _tell(self, trainer: pl.Trainer, report: dict[str, Any]) -> None:
         path = Path(trainer.default_root_dir) / f"nan_step_{report['step']}.json"
@@ -145,5 +133,9 @@ class NanGuard(pl.Callback):
         say(trainer, message)
 
 
-def _padded(index: Tensor, length: int) -> Tensor:
-    return pad(index, (0, length - len(index)), value=-1)
+def _indices(seen: _Seen, world: int, ranks: list[int]) -> dict[str, list[int]]:
+    """Dataset indices of a micro-batch on each of the ranks whose loss was not finite."""
+    if seen.index is None:
+        return {str(rank): [] for rank in ranks}
+    rows = all_gather(seen.index).view(world, -1).tolist()
+    return {str(rank): rows[rank] for rank in ranks}

@@ -28,12 +28,15 @@ class Settings:
         run_dir: Where the run lives; by default ``runs/<config name>``.
         resume: Whether a run found there continues: ``auto`` does if there is one.
         init: Weights to start from: a path, a URL, or ``random``.
+        compile: What ``torch.compile`` compiles while training: the ``backbone`` with its momentum
+            teachers, the whole ``loss`` with backbone and heads, or null for nothing.
     """
 
     seed: int = 0
     run_dir: Path | None = None
     resume: Literal["auto", "never", "must"] = "auto"
     init: str | None = None
+    compile: Literal["backbone", "loss"] | None = None
 
 
 #: Classes whose signature is a section's schema.
@@ -150,6 +153,7 @@ SECTIONS: dict[str, Section] = {
     "run_dir": _setting,
     "resume": _setting,
     "init": _setting,
+    "compile": _setting,
     "method": _member,
     "train_step": _member,
     "backbone": _member,

@@ -23,6 +23,7 @@ from sslight.loggers import JsonlLogger, log_failures, write_log_file
 from sslight.module import SSLModule
 from sslight.modules.ema import EMA
 from sslight.run import assemble
+from sslight.run.compiling import compile_method
 from sslight.run.environment import command_line, note_start
 from sslight.run.plan import check_schedules, first_clock
 from sslight.run.report import write_at_end
@@ -111,6 +112,8 @@ class _Walk:
         self.method = method or assemble.build_method(self.config, self.trust)
         with refusing():
             self._init_weights()
+        if self.config.get("compile"):
+            compile_method(self.method, self.config["compile"])
         self.callbacks = [*assemble.build_callbacks(self.config, self.trust)]
         self.callbacks += callbacks
         self.trainer = build_trainer(

@@ -53,8 +53,10 @@ def test_embed_dim_is_the_width_of_the_output(name):
 
 def test_known_widths():
     with torch.device("meta"):
-        widths = {n: backbone(n).embed_dim for n in ["resnet18", "resnet50", "vit_b_16", "swin_t"]}
-    assert widths == {"resnet18": 512, "resnet50": 2048, "vit_b_16": 768, "swin_t": 768}
+        widths = {
+            n: backbone(n).embed_dim for n in ["resnet18", "vit_b_16", "swin_t", "regnet_y_16gf"]
+        }
+    assert widths == {"resnet18": 512, "vit_b_16": 768, "swin_t": 768, "regnet_y_16gf": 3024}
     assert backbone("resnet10", width=16).embed_dim == 128
 
 

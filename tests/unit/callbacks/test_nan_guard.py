@@ -2,7 +2,6 @@ import json
 import logging
 
 import pytest
-import torch
 
 from sslight.callbacks.checkpoint import Checkpoint
 from sslight.callbacks.nan_guard import NanGuard, NonFiniteLossError
@@ -76,19 +75,20 @@ def test_silent_on_finite_losses(kit, tmp_path, caplog):
     assert not [r for r in caplog.records if r.name == "sslight"]
 
 
-def test_batches_of_other_sizes_and_without_index_are_kept():
-    guard = NanGuard()
-    guard._step = 1
-    guard._note(torch.tensor(1.0), 0, torch.arange(4))
-    guard._step = 2
-    guard._note(torch.tensor(NAN), 1, torch.arange(10, 12))
-    guard._step = 3
-    guard._note(torch.tensor(NAN), 2, torch.arange(20, 26))
-    assert guard._found.tolist() == [2, 1]
-    assert guard._indices([True]) == {"0": [10, 11]}
-    plain = NanGuard()
-    plain._note(torch.tensor(NAN), 0, None)
-    assert plain._indices([True]) == {"0": []}
+def test_the_indices_are_those_of_the_bad_batch_whatever_its_size(kit, tmp_path):
+    method = kit.Method(losses={2: NAN})
+    data = kit.Data(n=20)  # batches of 8, 8 and 4
+    with pytest.raises(NonFiniteLossError, match="step 3"):
+        kit.trainer(tmp_path, NanGuard(), log_every_n_steps=100).fit(method, data)
+    assert report(tmp_path, 3)["index"] == {"0": list(range(16, 20))}
+
+
+def test_losses_do_not_pile_up_without_logging_steps(kit, tmp_path, monkeypatch):
+    monkeypatch.setattr("sslight.callbacks.nan_guard._MOST", 2)
+    method = kit.Method(losses={0: NAN})
+    with pytest.raises(NonFiniteLossError, match="step 1"):
+        kit.trainer(tmp_path, NanGuard(), log_every_n_steps=100).fit(method, kit.Data())
+    assert method.done == 2
 
 
 def test_wrong_action_is_named():
