@@ -30,8 +30,11 @@ if TYPE_CHECKING:  # what editors and type checkers see; `__getattr__` does the 
     from sslight.registry import register as register
     from sslight.run import load_method as load_method
     from sslight.run.evaluate import evaluate as evaluate
+    from sslight.run.export import export as export
     from sslight.run.extract import extract as extract
     from sslight.run.fit import fit as fit
+    from sslight.run.query import query as query
+    from sslight.run.report import report as report
     from sslight.schedules import Clock as Clock
     from sslight.schedules import Schedule as Schedule
     from sslight.train_steps import get_train_step as get_train_step

@@ -6,7 +6,6 @@ Exit codes: 0; 1 a run failed; 2 the config or the command is wrong; 128 + n a s
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 import traceback
@@ -14,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from sslight.commands import COMMANDS
-from sslight.commands._common import UsageError
+from sslight.commands._common import UsageError, file_of
 
 _EXAMPLES = """examples:
   sslight fit --config quickstart
@@ -81,7 +80,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
         parser.parse_known_args(words)
         parser.print_help()
         raise UsageError("\nsslight: write a command, for example: sslight fit --config quickstart")
-    command = importlib.import_module(f"sslight.commands.{name.replace('-', '_')}")
+    command = file_of(name)
     command.arguments(commands[name])
     commands[name].add_argument("--debug", action="store_true", help="show tracebacks")
     args, rest = parser.parse_known_args(words)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from typing import Any
 
 
 class UsageError(Exception):
     """The command line makes no sense; the text says what to write."""
+
+
+def file_of(command: str) -> Any:
+    """The module of a command, imported now; a hyphen in its name is an underscore in the file."""
+    return importlib.import_module(f"sslight.commands.{command.replace('-', '_')}")
 
 
 def config_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

@@ -6,13 +6,13 @@ Nothing heavy is imported: names are read from source files, keys from the shipp
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sslight.commands import COMMANDS
+from sslight.commands._common import file_of
 
 #: Where the schema lies: in the wheel, or in a checkout.
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -71,7 +71,7 @@ def _behind(command: str, before: list[str], last: str) -> Iterator[str]:
     if command not in COMMANDS:
         return
     parser = argparse.ArgumentParser(prog=command)
-    importlib.import_module(f"sslight.commands.{command}").arguments(parser)
+    file_of(command).arguments(parser)
     previous = before[-1]
     if previous in parser._option_string_actions and _takes_value(parser, previous):
         yield from _values(parser, previous)

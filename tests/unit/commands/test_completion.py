@@ -24,7 +24,7 @@ REPOSITORY = Path(sslight.__file__).parents[1]
     ("typed", "found"),
     [
         ("", sorted(COMMANDS)),
-        ("ex", ["extract"]),
+        ("ex", ["export", "extract"]),
         ("--v", ["--version"]),
         ("fit --conf", ["--config"]),
         ("fit --config quick", ["quickstart"]),

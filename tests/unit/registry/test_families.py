@@ -16,6 +16,7 @@ def test_the_families_of_the_design():
         "schedule",
         "train_step",
         "eval",
+        "format",
     ]
     assert list(FAMILIES) == known
 
