@@ -66,9 +66,12 @@ def compose(
             ``key=value``.
     """
     base = config if isinstance(config, Mapping) else _load(find(config), ())
+    tree = expand(dict(base))
+    if not isinstance(config, Mapping):
+        tree |= _moved_to(Path(config).expanduser(), tree)
     changes, keys = overrides_tree(overrides)
     return Config(
-        merge(expand(dict(base)), changes),
+        merge(tree, changes),
         origins=getattr(base, "origins", {}) | dict.fromkeys(keys, COMMAND_LINE),
         path=getattr(base, "path", None),
         name=getattr(base, "name", "run"),
@@ -83,6 +86,14 @@ def load(config: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Confi
 def save(composed: Mapping[str, Any], path: str | Path) -> None:
     """Write a composed config, unresolved, so that loading it gives the same dict again."""
     write_atomically(Path(path), Config(composed).text.encode())
+
+
+def _moved_to(folder: Path, tree: Mapping[str, Any]) -> dict[str, str]:
+    """``run_dir`` of a run's folder that is not where its config says: it was moved, or we were."""
+    if not any((folder / name).exists() for name in ("checkpoints", "metrics.jsonl")):
+        return {}
+    told = Path(str(tree.get("run_dir") or Path("runs") / folder.resolve().name)).expanduser()
+    return {} if told.resolve() == folder.resolve() else {"run_dir": str(folder)}
 
 
 def find(config: str | os.PathLike[str], folder: Path | None = None) -> Path:

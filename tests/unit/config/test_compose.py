@@ -76,6 +76,21 @@ def test_a_run_s_folder_is_a_config(write):
     assert composed.name == "first"
 
 
+def test_a_run_that_was_moved_is_where_it_is(tmp_path, monkeypatch):
+    run = tmp_path / "runs" / "x"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").write_text("seed: 1\n")
+    monkeypatch.chdir(tmp_path)
+    assert "run_dir" not in config.compose("runs/x")
+    monkeypatch.chdir(run)
+    assert config.compose("../x")["run_dir"] == "../x"
+    (run / "config.yaml").write_text(f"run_dir: {tmp_path / 'elsewhere'}\n")
+    assert config.compose(run)["run_dir"] == str(run)
+    assert config.compose(run, ["run_dir=there"])["run_dir"] == "there"
+    (run / "config.yaml").write_text(f"run_dir: {run}\n")
+    assert config.compose("../x")["run_dir"] == str(run)
+
+
 def test_a_mapping_composes_too():
     composed = config.compose({"backbone": "tiny", "seed": 1}, ["seed=2"])
     assert composed == {"backbone": {"name": "tiny"}, "seed": 2}
