@@ -77,7 +77,8 @@ def foreign_weights(folder: Path) -> None:
     lite = sslight.backbone("timm/tf_efficientnet_lite0").state_dict()
     renamed = {f"{i}.{name.rpartition('.')[2]}": lite[name] for i, name in enumerate(lite)}
     torch.save(renamed, folder / "efficientnet-lite0-57934424.pth")
-    torch.save(sslight.backbone("resnet18").state_dict(), folder / "resnet18.pth")
+    for name in ("resnet18", "exported"):
+        torch.save(sslight.backbone("resnet18").state_dict(), folder / f"{name}.pth")
 
 
 def evaluation_sets(folder: Path) -> None:
