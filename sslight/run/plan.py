@@ -126,8 +126,9 @@ def _length_lines(method: Any, data: Any, trainer: Mapping[str, Any]) -> list[tu
     clock = first_clock(data, trainer)
     check_schedules(method.recipe, data.batch_size, clock)
     micro = data.batch_size // (ranks * accumulate)
+    devices = "1 device" if ranks == 1 else f"{ranks} devices"
     return [
-        ("batch", f"{data.batch_size} images a step = {ranks} devices x {accumulate} x {micro}"),
+        ("batch", f"{data.batch_size} images a step = {devices} x {accumulate} x {micro}"),
         ("length", f"{clock.per_epoch} steps an epoch, {clock.total} steps in all"),
         ("learning rate", method.recipe.describe_lr(data.batch_size)),
     ]
