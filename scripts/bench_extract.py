@@ -35,7 +35,7 @@ def main() -> None:
 
 def row(bench: Bench, name: str, size: int, folder: Path) -> None:
     """Extract the same images on both sides."""
-    what, count = f"{name} at {size} px", bench.args.images if size < 64 else 16
+    what, count = f"{name} at {size} px", bench.args.images // (1 if size < 64 else 20)
     if not bench.wants(what):
         return
     network = backbone(name).eval()
