@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sslight.distributed import all_gather, rank, world_size
+from sslight.distributed import rank, sum_over_ranks, world_size
 from sslight.eval._rows import class_ids, vectors
 from sslight.eval._statistics import interval
 from sslight.eval.base import Result, Subject
@@ -103,7 +103,7 @@ class KNN:
 def _over_ranks(tally: Tally, device: torch.device | str) -> Tally:
     """Add up the ranks' counts."""
     mine = torch.cat([tally.correct.flatten(), torch.tensor([tally.total])])
-    whole = all_gather(mine[None].to(device)).sum(0).cpu()
+    whole = sum_over_ranks(mine.to(device)).cpu()
     return Tally(tally.settings, whole[:-1].view_as(tally.correct), int(whole[-1]))
 
 
