@@ -37,6 +37,11 @@ CLEAR = 0.15
 #: Methods that start from trained weights, and the key that names them: here SimCLR's run.
 STARTS_FROM = {"clusterfit": "init", "distill": "method.teacher"}
 
+#: What the quick configs lack for real images: more steps, at the price of half the digits, and of
+#: the probes along the way.
+REAL_IMAGES = ["trainer.max_epochs=15", "trainer.precision=bf16-mixed"]
+REAL_IMAGES += [f"callbacks.{name}=null" for name in ("knn", "linear_probe", "view_grid")]
+
 #: Why a method that is not clear cannot be, where that is known.
 REASONS = {
     ("rotnet", "shapes"): "the shapes are drawn at random angles, so there is no upright to learn",
@@ -132,7 +137,8 @@ def trained_simclr(args: argparse.Namespace) -> Path:
 def _overrides(folder: Path | None) -> list[str]:
     if folder is None:
         return []
-    return [f"data.{split}={{name: folder, root: {folder / split}}}" for split in ("train", "test")]
+    splits = [f"data.{s}={{name: folder, root: {folder / s}}}" for s in ("train", "test")]
+    return [*splits, *REAL_IMAGES]
 
 
 def sslight(command: str, method: str, run: Path, *overrides: str) -> None:

@@ -31,13 +31,7 @@ from sslight.bookkeeping import (
     warn_of_accumulation,
 )
 from sslight.distributed import mean_over_ranks, rank
-from sslight.optim import (
-    Recipe,
-    apply_freeze,
-    apply_schedules,
-    build_optimizer,
-    parameter_groups,
-)
+from sslight.optim import Recipe, apply_freeze, apply_schedules, build_optimizer, parameter_groups
 from sslight.schedules import Clock
 from sslight.train_steps import TrainStep, get_train_step
 from sslight.types import Batch, StepOutput
@@ -69,6 +63,8 @@ class SSLModule(pl.LightningModule):
     accumulation: ClassVar[Literal["exact", "approximate"]] = "exact"
     #: The view preset used when the data module names none.
     default_views: ClassVar[str] = "simclr"
+    #: Whether training keeps channels innermost in memory: the same numbers up to rounding.
+    channels_last: bool = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse hooks that would be ignored silently."""
@@ -180,6 +176,8 @@ class SSLModule(pl.LightningModule):
         self._ddp_params_and_buffers_to_ignore = large_buffers(self)
         if self.trainer.precision == "64-true":
             self.double()  # Lightning converts after restoring, which would round a checkpoint
+        if self.channels_last:
+            strategies.interleave_channels(self)
         if self.trainer.accumulate_grad_batches > 1 and self.accumulation == "approximate":
             warn_of_accumulation(type(self).__name__)
 

@@ -112,6 +112,7 @@ class _Walk:
         self.method = method or assemble.build_method(self.config, self.trust)
         with refusing():
             self._init_weights()
+        self.method.channels_last = self.config.get("channels_last", self.method.channels_last)
         if self.config.get("compile"):
             compile_method(self.method, self.config["compile"])
         self.callbacks = [*assemble.build_callbacks(self.config, self.trust)]

@@ -6,6 +6,7 @@ the versions they were seen in.
 
 from sslight.strategies.build import STRATEGIES, ShardedStrategy, shard_children
 from sslight.strategies.checkpoint_io import AtomicCheckpointIO
+from sslight.strategies.layout import interleave_channels
 from sslight.strategies.loop import (
     batches_done,
     batches_per_epoch,
@@ -31,6 +32,7 @@ __all__ = [
     "SyncBatchNormPlugin",
     "batches_done",
     "batches_per_epoch",
+    "interleave_channels",
     "is_accumulating",
     "is_logging_step",
     "is_trial",

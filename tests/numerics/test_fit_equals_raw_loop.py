@@ -116,7 +116,7 @@ class Loop:
     temperature: float = TEMPERATURE
 
     def run(self, batches: list[list[Tensor]]) -> tuple[dict[str, Tensor], list[float]]:
-        net = method().train()
+        net = method().train().to(memory_format=torch.channels_last)
         losses, exempt = [], self.exempt(net)
         moving: dict[str, Tensor] = {}
         for step, (a, b) in enumerate(batches):
