@@ -39,37 +39,39 @@ def sinkhorn(
 
     Note:
         The first iteration works on logarithms, so nothing underflows at small ``epsilon`` or far
-        scores (the authors' code exponentiates first and meets rows of zeros, or infinities). All
-        later factors lie within the range of floats, and the result is the same.
+        scores (the authors' code exponentiates first and meets rows of zeros, or infinities). Later
+        iterations only collect a factor per sample and one per prototype: all of them lie within
+        the range of floats, and the result is the same.
     """
     _check(scores, epsilon, iterations, weights)
-    logits = scores / epsilon
-    mass = None if weights is None else weights.to(logits.dtype)
-    totals = _log_totals(logits, mass, gather)
-    codes = _softmax_(logits.sub_(totals))
-    mass = torch.ones_like(codes[:, 0]) if mass is None else mass
+    mass = scores.new_ones(len(scores)) if weights is None else weights.to(scores.dtype)
+    codes = torch.empty_like(scores)  # the one large allocation: fresh memory costs most here
+    offset = _log_totals(scores, epsilon, weights, gather, scratch=codes)
+    torch.sub(scores, offset, out=codes).div_(epsilon)
+    codes.sub_(codes.amax(dim=1, keepdim=True)).exp_()
+    rows, columns = 1 / codes.sum(dim=1), torch.ones_like(offset)
     for _ in range(iterations - 1):
-        totals = _over_ranks(mass @ codes, gather)  # [K]
-        codes /= torch.where(totals > 0, totals, 1.0)
-        codes /= codes.sum(dim=1, keepdim=True)
-    return codes
+        totals = _over_ranks((mass * rows) @ codes, gather)  # [K]
+        columns = 1 / torch.where(totals > 0, totals, 1.0)
+        rows = 1 / (codes @ columns)
+    return codes.mul_(columns).mul_(rows[:, None])
 
 
-def _softmax_(logits: Tensor) -> Tensor:
-    """Softmax of each row, in place: fresh memory costs more than all arithmetic here."""
-    logits.sub_(logits.amax(dim=1, keepdim=True)).exp_()
-    return logits.div_(logits.sum(dim=1, keepdim=True))
+def _log_totals(
+    scores: Tensor, epsilon: float, mass: Tensor | None, gather: bool, scratch: Tensor
+) -> Tensor:
+    """Compute ``epsilon * log(sum over samples of mass * exp(scores / epsilon))`` of each prototype.
 
-
-def _log_totals(logits: Tensor, mass: Tensor | None, gather: bool) -> Tensor:
-    """Compute ``log(sum over samples of mass * exp(logits))``; 0 where nothing takes part."""
+    It is 0 where nothing takes part.
+    """
     if mass is not None:
-        logits = logits + mass.log()[:, None]  # -inf where the mass is 0
-    top = logits.amax(dim=0) if len(logits) else logits.new_full(logits.shape[1:], -torch.inf)
+        scores = scores + epsilon * mass.log().to(scores.dtype)[:, None]  # -inf where the mass is 0
+    top = scores.amax(dim=0) if len(scores) else scores.new_full(scores.shape[1:], -torch.inf)
     top = all_gather(top[None]).amax(dim=0) if gather else top  # [K]
     top = torch.where(top.isfinite(), top, 0.0)
-    totals = _over_ranks((logits - top).exp_().sum(dim=0), gather)
-    return torch.where(totals > 0, top + totals.log(), 0.0)
+    powers = torch.sub(scores, top, out=scratch).div_(epsilon).exp_()
+    totals = _over_ranks(powers.sum(dim=0), gather)
+    return torch.where(totals > 0, top + epsilon * totals.log(), 0.0)
 
 
 def _over_ranks(totals: Tensor, gather: bool) -> Tensor:
