@@ -243,13 +243,26 @@ def _merge(
 
 def _first_largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """``topk`` that breaks ties in favour of the lower column (torch's choice is unspecified)."""
-    more, columns = values.topk(min(k + 1, values.shape[1]), dim=1)
-    top, columns = more[:, :k], columns[:, :k].contiguous()
-    tied = (more[:, k - 1] == more[:, -1]).nonzero().flatten() if more.shape[1] > k else ()
+    top, columns = _largest(values, min(k + 1, values.shape[1]))
+    tied = (top[:, 1:] == top[:, :-1]).any(dim=1).nonzero().flatten()
     if len(tied):
-        columns[tied] = values[tied].sort(dim=1, descending=True, stable=True).indices[:, :k]
-    columns = columns.sort(dim=1).values
-    top, order = values.gather(1, columns).sort(dim=1, descending=True, stable=True)
+        ascending = columns[tied].sort(dim=1).values
+        top[tied], order = (
+            values[tied].gather(1, ascending).sort(dim=1, descending=True, stable=True)
+        )
+        columns[tied] = ascending.gather(1, order)
+    edge = (top[:, k - 1] == top[:, -1]).nonzero().flatten() if top.shape[1] > k else ()
+    if len(edge):  # the last one is equal to one that was left out, or to several
+        columns[edge] = values[edge].sort(dim=1, descending=True, stable=True).indices[:, : k + 1]
+    return top[:, :k], columns[:, :k]
+
+
+def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """``topk``; on a CPU by numpy's partition, which is vectorised."""
+    if not values.is_cpu:
+        return values.topk(k, dim=1)
+    columns = torch.from_numpy(values.numpy().argpartition(-k, axis=1)[:, -k:])
+    top, order = values.gather(1, columns).sort(dim=1, descending=True)
     return top, columns.gather(1, order)
 
 

@@ -60,7 +60,7 @@ def sinkhorn(
 def _log_totals(
     scores: Tensor, epsilon: float, mass: Tensor | None, gather: bool, scratch: Tensor
 ) -> Tensor:
-    """Compute ``epsilon * log(sum over samples of mass * exp(scores / epsilon))`` of each prototype.
+    """Compute each prototype's ``epsilon * log(sum of mass * exp(scores / epsilon))``.
 
     It is 0 where nothing takes part.
     """

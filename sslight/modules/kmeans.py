@@ -74,8 +74,9 @@ def nearest(rows: Tensor, centroids: Tensor, *, spherical: bool = False) -> Tens
     """
     share = -(-len(rows) // world_size())  # rows of the fullest rank; the others pad
     mine = torch.zeros(share, dtype=torch.int64, device=centroids.device)
+    nearest_of = _Nearest(centroids, spherical)
     for start, block in _blocks(rows, centroids):
-        mine[start : start + len(block)] = _nearest(block, centroids, spherical)
+        mine[start : start + len(block)] = nearest_of(block)
     return all_gather(mine)[: len(rows)]
 
 
@@ -86,8 +87,9 @@ def _sums(rows: Tensor, centroids: Tensor, spherical: bool) -> tuple[Tensor, Ten
     """
     sums, counts = torch.zeros_like(centroids), torch.zeros_like(centroids[:, 0])
     clusters = torch.arange(len(centroids), device=centroids.device)
+    nearest_of = _Nearest(centroids, spherical)
     for _, block in _blocks(rows, centroids):
-        ids = _nearest(block, centroids, spherical)
+        ids = nearest_of(block)
         if block.device.type == "cpu":
             sums.index_add_(0, ids, block)
             counts += torch.bincount(ids, minlength=len(centroids))
@@ -98,12 +100,24 @@ def _sums(rows: Tensor, centroids: Tensor, spherical: bool) -> tuple[Tensor, Ten
     return sum_over_ranks(sums), sum_over_ranks(counts)
 
 
-def _nearest(block: Tensor, centroids: Tensor, spherical: bool) -> Tensor:
-    if spherical:
-        return (block @ centroids.T).max(dim=1).indices  # argmax is slower on a CPU
-    # |row - c|^2 = |row|^2 - 2 (row . c - |c|^2 / 2)
-    offset = centroids.square().sum(dim=1) / 2
-    return torch.addmm(offset, block, centroids.T, beta=-1).max(dim=1).indices
+class _Nearest:
+    """Finds the nearest centroid of each row of a block, block after block in the same memory."""
+
+    def __init__(self, centroids: Tensor, spherical: bool) -> None:
+        self.columns = centroids.T
+        # |row - c|^2 = |row|^2 - 2 (row . c - |c|^2 / 2)
+        self.offset = None if spherical else centroids.square().sum(dim=1) / 2
+        self.scratch = centroids.new_empty(0)
+
+    def __call__(self, block: Tensor) -> Tensor:
+        if len(self.scratch) < len(block):
+            self.scratch = block.new_empty(len(block), self.columns.shape[1])
+        closeness = torch.mm(block, self.columns, out=self.scratch[: len(block)])
+        if self.offset is not None:
+            closeness -= self.offset
+        if closeness.is_cpu:
+            return torch.from_numpy(closeness.numpy().argmax(axis=1))  # five times torch's speed
+        return closeness.argmax(dim=1)
 
 
 def _blocks(rows: Tensor, centroids: Tensor) -> Iterator[tuple[int, Tensor]]:
