@@ -1,31 +1,37 @@
-"""A SimCLR fit on CIFAR-10 images against the same run written with lightly and Lightning.
+"""Whole SimCLR fits against the same fits written with lightly and Lightning.
 
 Equal on both sides: images, first weights, head, batch, views, temperature, optimizer, what weight
 decay leaves out, a cosine over steps, length, one worker that stays. Left as each library does it:
-sslight sends both views through the network at once, the peer one after the other, and sslight logs
-and saves. kNN on the test images at the end of both.
+sslight sends both views through the network at once with channels innermost, the peer one after the
+other in torch's layout; sslight logs, saves, and writes its report. kNN on the test images at the
+end of both, where there are any.
 
-Wall time needs a machine of its own; the default is a short run. Each side of each seed is kept in
-``runs/bench_fit.jsonl`` when it is done, so that the same command goes on after a stop.
+The figure is CPU time, of the process and of its workers. Each side of each seed is kept in
+``runs/bench_fit.jsonl`` when it is done, so that the same command goes on after a stop; remove that
+file when the code has changed.
 
-    python scripts/bench_fit.py --limit 5000 --epochs 20 --seeds 3
+    python scripts/bench_fit.py              # all rows
+    python scripts/bench_fit.py JPEG         # those that have the word in their name
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import gc
 import json
-import time
+import resource
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from _bench import Bench, arguments, at_least, at_most
-from torch.utils.data import DataLoader, Subset
-from torchvision.datasets import ImageFolder
+from _bench import Bench, Reach, arguments, at_least, at_most
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
 
 import sslight
 from sslight import SSLDataModule, backbone, config
@@ -36,10 +42,59 @@ from sslight.features.compute import dataset_features
 from sslight.methods.simclr import SimCLR
 from sslight.optim import Recipe
 
-LR, DECAY, TEMPERATURE, BATCH, K = 0.06, 5e-4, 0.2, 128, 20
+LR, DECAY, TEMPERATURE, K = 0.06, 5e-4, 0.2, 20
 DONE = Path("runs/bench_fit.jsonl")
 
-Fit = Callable[[argparse.Namespace, int], tuple[float, float]]
+
+@dataclass(frozen=True)
+class Case:
+    """One row: a network and its images."""
+
+    label: str
+    folder: str
+    reach: Reach
+    network: dict[str, Any] = field(default_factory=dict)
+    size: int = 32
+    limit: int | None = None
+    epochs: int = 1
+    batch: int = 128
+    seeds: int = 3
+    blur: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """What the row is called."""
+        images = "all" if self.limit is None else f"{self.limit:,}"
+        return f"SimCLR, {self.label}, {images} images, {self.epochs} epochs"
+
+
+CASES = [
+    Case(
+        "ResNet-18, CIFAR-10",
+        "cifar10",
+        at_most(0.9),
+        {"name": "resnet18", "stem": "small"},
+        limit=1024,
+    ),
+    Case(
+        "ResNet-10 of half the width, CIFAR-10",
+        "cifar10",
+        at_most(0.9),
+        {"name": "resnet10", "stem": "stride2", "width": 32},
+        limit=5000,
+        epochs=10,
+    ),
+    Case(
+        "224 px from JPEG, a network small enough for the data to be the bottleneck",
+        "photos",
+        at_most(0.6),
+        {"name": "resnet10", "width": 4},
+        size=224,
+        epochs=20,
+        batch=24,
+        blur=0.5,
+    ),
+]
 
 
 class Peer(pl.LightningModule):
@@ -51,13 +106,14 @@ class Peer(pl.LightningModule):
         from lightly.models.modules import SimCLRProjectionHead
 
         self.backbone = copy.deepcopy(twin.backbone)
-        self.head = SimCLRProjectionHead(512, 512, 128, batch_norm=False)
+        width = self.backbone.embed_dim
+        self.head = SimCLRProjectionHead(width, 512, 128, batch_norm=False)
         self.head.layers.load_state_dict(twin.projector.state_dict())
         self.criterion = NTXentLoss(temperature=TEMPERATURE)
 
     def training_step(self, batch: list, batch_idx: int) -> torch.Tensor:
         """Compute the loss of two views."""
-        a, b = (self.head(self.backbone(view)) for view in batch[0])
+        a, b = (self.head(self.backbone(view)) for view in batch)
         return self.criterion(a, b)
 
     def configure_optimizers(self) -> object:
@@ -72,93 +128,126 @@ class Peer(pl.LightningModule):
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 
+class Files(Dataset):
+    """Image files through a transform, as torchvision's and lightly's data sets do it."""
+
+    def __init__(self, paths: list[Path], transform: Callable[[Image.Image], Any]) -> None:
+        self.paths, self.transform = paths, transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.transform(Image.open(self.paths[i]).convert("RGB"))
+
+
+Fit = Callable[[Case, Path, int], tuple[float, float]]
+
+
 def main() -> None:
     """Fit both, a seed after the other."""
-    args = arguments(__doc__, limit=512, epochs=1, seeds=1)
+    args = arguments(__doc__)
     bench = Bench("fit", args)
-    ratios, gains = [], []
-    for seed in range(args.seeds):
-        ours, mine = once("sslight", ours_fit, args, seed)
-        theirs, other = once("lightly", peer_fit, args, seed)
+    for case in CASES:
+        if bench.wants(case.name):
+            measure(case, bench, args)
+
+
+def measure(case: Case, bench: Bench, args: argparse.Namespace) -> None:
+    """Keep the rows of one case."""
+    ratios, gains, times = [], [], []
+    for seed in range(case.seeds):
+        ours, mine = once("sslight", ours_fit, case, args.data, seed)
+        theirs, other = once("lightly", peer_fit, case, args.data, seed)
         ratios.append(ours / theirs)
         gains.append(100 * (mine - other))
-        print(f"seed {seed}: {ours:.1f} s against {theirs:.1f}; kNN {mine:.3f} against {other:.3f}")
-    what = f"SimCLR, ResNet-18, {args.limit} CIFAR-10 images, {args.epochs} epochs"
-    bench.keep(f"{what}: wall time", ratios, at_most(0.9), "lightly + Lightning")
-    bench.keep(f"{what}: kNN", gains, at_least(0.0, "points"), "lightly + Lightning")
+        times.append(f"{ours:.0f} s against {theirs:.0f}")
+        print(f"seed {seed}: {times[-1]}; kNN {mine:.3f} against {other:.3f}", flush=True)
+    note = ", ".join(times)
+    bench.keep(f"{case.name}: CPU time", ratios, case.reach, "lightly + Lightning", note=note)
+    if any(gains):
+        bench.keep(f"{case.name}: kNN", gains, at_least(0.0, "points"), "lightly + Lightning")
 
 
-def once(side: str, fit: Fit, args: argparse.Namespace, seed: int) -> tuple[float, float]:
+def once(side: str, fit: Fit, case: Case, data: Path, seed: int) -> tuple[float, float]:
     """Fit one side, or return what an earlier call of the same command found."""
-    key = {"side": side, "seed": seed, "limit": args.limit, "epochs": args.epochs}
+    key = {"side": side, "seed": seed, "case": case.name}
     rows = DONE.read_text().splitlines() if DONE.exists() else []
     for row in map(json.loads, rows):
         if row["key"] == key:
             return row["seconds"], row["knn"]
-    seconds, accuracy = fit(args, seed)
+    seconds, accuracy = fit(case, data / case.folder, seed)
     DONE.parent.mkdir(exist_ok=True)
     with DONE.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"key": key, "seconds": seconds, "knn": accuracy}) + "\n")
     return seconds, accuracy
 
 
-def method_of(seed: int) -> SimCLR:
+def cpu_seconds() -> float:
+    """CPU time of this process and of its children that have ended."""
+    gc.collect()  # ends what is left of workers
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def method_of(case: Case, seed: int) -> SimCLR:
     """Return the method of both sides, its weights drawn from the seed."""
     torch.manual_seed(seed)
     recipe = Recipe(optimizer="sgd", lr=LR, weight_decay=DECAY, momentum=0.9)
-    network = backbone("resnet18", stem="small")
+    network = backbone(**case.network)
     return SimCLR(network, recipe, hidden_dim=512, bn=False, temperature=TEMPERATURE)
 
 
-def data_of(args: argparse.Namespace, seed: int) -> SSLDataModule:
+def data_of(case: Case, folder: Path, seed: int) -> SSLDataModule:
     """Return the images of both sides."""
-    root = args.data / "cifar10"
+    tested = (folder / "test").is_dir()
     return SSLDataModule(
-        Folder(root / "train"),
-        Folder(root / "test"),
-        views=simclr(32),
-        batch_size=BATCH,
-        limit=args.limit,
-        test_limit=args.limit,
+        Folder(folder / "train" if tested else folder),
+        Folder(folder / "test") if tested else None,
+        views=simclr(case.size, blur=case.blur),
+        batch_size=case.batch,
+        limit=case.limit,
         workers=1,
         seed=seed,
     )
 
 
-def ours_fit(args: argparse.Namespace, seed: int) -> tuple[float, float]:
+def ours_fit(case: Case, folder: Path, seed: int) -> tuple[float, float]:
     """Train as ``sslight fit`` does; return seconds and kNN accuracy."""
-    data, method = data_of(args, seed), method_of(seed)
+    data, method = data_of(case, folder, seed), method_of(case, seed)
     node = {
         **config.load("_base_/pretrain"),
         "seed": seed,
-        "trainer": {"log_every_n_steps": 10, "max_epochs": args.epochs, "accelerator": "cpu"},
+        "trainer": {"log_every_n_steps": 10, "max_epochs": case.epochs, "accelerator": "cpu"},
     }
-    with TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        sslight.fit({**node, "run_dir": str(Path(folder) / "run")}, data=data, method=method)
-        return time.perf_counter() - start, knn(method.eval_backbone, data_of(args, seed))
+    with TemporaryDirectory() as run:
+        start = cpu_seconds()
+        sslight.fit({**node, "run_dir": str(Path(run) / "run")}, data=data, method=method)
+        seconds = cpu_seconds() - start
+    return seconds, knn(method.eval_backbone, data_of(case, folder, seed))
 
 
-def peer_fit(args: argparse.Namespace, seed: int) -> tuple[float, float]:
+def peer_fit(case: Case, folder: Path, seed: int) -> tuple[float, float]:
     """Train the peer on the same images."""
     from lightly.transforms import SimCLRTransform
 
-    data = data_of(args, seed)
-    kept = {str(i) for i in data.ids("train")}
-    root = args.data / "cifar10" / "train"
-    images = ImageFolder(root, SimCLRTransform(input_size=32, gaussian_blur=0.0))
-    rows = [i for i, (p, _) in enumerate(images.samples) if str(Path(p).relative_to(root)) in kept]
-    method = Peer(method_of(seed))
-    options = {"batch_size": BATCH, "shuffle": True, "drop_last": True, "num_workers": 1}
-    loader = DataLoader(Subset(images, rows), persistent_workers=True, **options)
-    start = time.perf_counter()
+    data = data_of(case, folder, seed)
+    paths = [Path(data.source("train").root) / name for name in data.ids("train")]
+    method = Peer(method_of(case, seed))
+    start = cpu_seconds()
+    images = Files(paths, SimCLRTransform(input_size=case.size, gaussian_blur=case.blur))
+    options = {"batch_size": case.batch, "shuffle": True, "drop_last": True, "num_workers": 1}
+    loader = DataLoader(images, persistent_workers=True, **options)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    pl.Trainer(max_epochs=args.epochs, accelerator="cpu", **quiet).fit(method, loader)
-    return time.perf_counter() - start, knn(method.backbone, data)
+    pl.Trainer(max_epochs=case.epochs, accelerator="cpu", **quiet).fit(method, loader)
+    loader._iterator._shutdown_workers()  # so that their time is counted
+    return cpu_seconds() - start, knn(method.backbone, data)
 
 
 def knn(network: torch.nn.Module, data: SSLDataModule) -> float:
-    """Classify the test images by their neighbours."""
+    """Classify the test images by their neighbours; 0 without any."""
+    if "test" not in data.split_names:
+        return 0.0
     bank, queries = (dataset_features(network, data, split) for split in ("train", "test"))
     labels = [torch.as_tensor(data.labels(split)) for split in ("train", "test")]
     tally = count_right(bank, labels[0], queries, labels[1], k=(K,))

@@ -37,10 +37,10 @@ CLEAR = 0.15
 #: Methods that start from trained weights, and the key that names them: here SimCLR's run.
 STARTS_FROM = {"clusterfit": "init", "distill": "method.teacher"}
 
-#: What the quick configs lack for real images: more steps, at the price of half the digits, and of
-#: the probes along the way.
-REAL_IMAGES = ["trainer.max_epochs=15", "trainer.precision=bf16-mixed"]
-REAL_IMAGES += [f"callbacks.{name}=null" for name in ("knn", "linear_probe", "view_grid")]
+#: Real images need more steps than the quick configs make; the price is half the digits, and the
+#: probes along the way.
+QUICKER = ["trainer.precision=bf16-mixed"]
+QUICKER += [f"callbacks.{name}=null" for name in ("knn", "linear_probe", "view_grid")]
 
 #: Why a method that is not clear cannot be, where that is known.
 REASONS = {
@@ -73,6 +73,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("methods", nargs="*", help="which ones; all by default")
     parser.add_argument("--data", type=Path, help="a folder with train/ and test/")
+    parser.add_argument("--epochs", type=int, default=15, help="with --data, at least so many")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="where runs go")
     parser.add_argument("--again", action="store_true", help="measure rows that are there, too")
     return parser.parse_args()
@@ -93,7 +94,7 @@ def _config_of(method: str) -> Path:
 def measure(method: str, args: argparse.Namespace) -> Row:
     """Return the row of a method, measured now unless it is there for this very config."""
     data = args.data.name if args.data else "shapes"
-    overrides = _overrides(args.data)
+    overrides = _overrides(method, args)
     composed, key = composed_and_key(method, overrides)
     for row in rows():
         if (row["method"], row["data"], row["key"]) == (method, data, key) and not args.again:
@@ -126,7 +127,7 @@ def composed_and_key(method: str, overrides: list[str]) -> tuple[Any, str]:
 
 def trained_simclr(args: argparse.Namespace) -> Path:
     """The folder of SimCLR's run on this data, trained now if it is not there."""
-    overrides = _overrides(args.data)
+    overrides = _overrides("simclr", args)
     data = args.data.name if args.data else "shapes"
     run: Path = args.out / data / f"simclr-{composed_and_key('simclr', overrides)[1]}"
     if not (run / "backbone.safetensors").is_file():
@@ -134,11 +135,12 @@ def trained_simclr(args: argparse.Namespace) -> Path:
     return run.resolve()
 
 
-def _overrides(folder: Path | None) -> list[str]:
-    if folder is None:
+def _overrides(method: str, args: argparse.Namespace) -> list[str]:
+    if args.data is None:
         return []
-    splits = [f"data.{s}={{name: folder, root: {folder / s}}}" for s in ("train", "test")]
-    return [*splits, *REAL_IMAGES]
+    epochs = max(args.epochs, config.load(f"{method}/shapes")["trainer"]["max_epochs"])
+    splits = [f"data.{s}={{name: folder, root: {args.data / s}}}" for s in ("train", "test")]
+    return [*splits, f"trainer.max_epochs={epochs}", *QUICKER]
 
 
 def sslight(command: str, method: str, run: Path, *overrides: str) -> None:

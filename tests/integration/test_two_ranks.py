@@ -34,6 +34,7 @@ callbacks:
 """
 
 TWO = ["trainer.devices=2"]
+WIDE = ["backbone.width=16"]  # enough for channels to lie innermost, see strategies/layout.py
 TOKENS = [
     "method.bottleneck_dim=8",
     "backbone={name: vit_t_16, image_size: 16, patch_size: 4, width: 16, heads: 2, depth: 2}",
@@ -95,6 +96,8 @@ def assert_close_metrics(left: Path, right: Path) -> None:
     [
         ("simclr", ["trainer.strategy=ddp"]),
         ("simclr", ["trainer.strategy=manual"]),
+        ("byol", ["trainer.strategy=ddp", *WIDE]),
+        ("byol", ["trainer.strategy=manual", *WIDE]),
         ("simclr", ["trainer.strategy=model_parallel", "trainer.precision=32-true"]),
         ("dinov2", ["trainer.strategy=ddp", *TOKENS]),
         (

@@ -9,15 +9,22 @@ import pytest
 import tiny
 import torch
 from pytorch_lightning.strategies import FSDPStrategy
+from torch import nn
 
 import sslight
 from sslight import config, load_backbone
 from sslight.checkpoints.save import save_backbone
-from sslight.strategies import interleave_channels
+from sslight.strategies.layout import interleave_channels, is_unsafe
+
+WIDE = {**tiny.RESNET, "width": 16}
+
+
+def wide() -> Any:
+    return sslight.backbone(**WIDE)
 
 
 def fitted(channels_last: bool = True) -> Any:
-    method = tiny.build("byol").double()
+    method = tiny.build("byol", wide).double()
     method.channels_last = channels_last
     return tiny.fit(method, "byol", precision="64-true")
 
@@ -46,7 +53,7 @@ def test_the_numbers_are_the_same_up_to_rounding():
 def test_a_config_can_switch_it_off(tmp_path: Path):
     node = config.load("quickstart")
     node["data"] |= {"train": {"name": "shapes", "num_images": 64, "size": 16}, "workers": 0}
-    node |= {"backbone": tiny.RESNET, "callbacks": {}, "run_dir": str(tmp_path / "run")}
+    node |= {"backbone": WIDE, "callbacks": {}, "run_dir": str(tmp_path / "run")}
     node["trainer"] |= {"max_steps": 1}
     result = sslight.fit({**node, "channels_last": False})
     assert not any(interleaved(result.method.backbone))
@@ -62,7 +69,18 @@ def test_saved_backbones_are_contiguous_and_load(tmp_path: Path):
 
 
 def test_sharded_parameters_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch):
-    method = tiny.build("simclr")
+    method = tiny.build("simclr", wide)
     monkeypatch.setattr(method, "_trainer", type("T", (), {"strategy": FSDPStrategy()})())
     interleave_channels(method)
+    assert not any(interleaved(method))
+
+
+def test_narrow_shortcuts_keep_torchs_layout_on_a_cpu():
+    """Interleaved, they read beyond their input in the backward, and some processes died."""
+    assert is_unsafe(nn.Conv2d(8, 16, 1, stride=2))
+    assert not is_unsafe(nn.Conv2d(16, 32, 1, stride=2))
+    assert not is_unsafe(nn.Conv2d(8, 16, 3, stride=2))
+    assert not is_unsafe(nn.Conv2d(8, 16, 1))
+    method = tiny.fit(tiny.build("simclr", tiny.resnet), "simclr")
+    assert any(map(is_unsafe, method.modules()))
     assert not any(interleaved(method))
