@@ -202,7 +202,7 @@ def data_of(case: Case, folder: Path, seed: int) -> SSLDataModule:
     """Return the images of both sides."""
     tested = (folder / "test").is_dir()
     return SSLDataModule(
-        Folder(folder / "train" if tested else folder),
+        Folder(images_in(folder)),
         Folder(folder / "test") if tested else None,
         views=simclr(case.size, blur=case.blur),
         batch_size=case.batch,
@@ -210,6 +210,11 @@ def data_of(case: Case, folder: Path, seed: int) -> SSLDataModule:
         workers=1,
         seed=seed,
     )
+
+
+def images_in(folder: Path) -> Path:
+    """Where the training images are."""
+    return folder / "train" if (folder / "train").is_dir() else folder
 
 
 def ours_fit(case: Case, folder: Path, seed: int) -> tuple[float, float]:
@@ -232,7 +237,7 @@ def peer_fit(case: Case, folder: Path, seed: int) -> tuple[float, float]:
     from lightly.transforms import SimCLRTransform
 
     data = data_of(case, folder, seed)
-    paths = [Path(data.source("train").root) / name for name in data.ids("train")]
+    paths = [images_in(folder) / name for name in data.ids("train")]
     method = Peer(method_of(case, seed))
     start = cpu_seconds()
     images = Files(paths, SimCLRTransform(input_size=case.size, gaussian_blur=case.blur))
@@ -249,7 +254,7 @@ def knn(network: torch.nn.Module, data: SSLDataModule) -> float:
     if "test" not in data.split_names:
         return 0.0
     bank, queries = (dataset_features(network, data, split) for split in ("train", "test"))
-    labels = [torch.as_tensor(data.labels(split)) for split in ("train", "test")]
+    labels = [torch.tensor(data.labels(split)) for split in ("train", "test")]
     tally = count_right(bank, labels[0], queries, labels[1], k=(K,))
     return tally.accuracy()[K, 0.07][0]
 
