@@ -118,7 +118,7 @@ class Decoded(Source):
         if self._folder is None:
             raise FileNotFoundError(f"{shelf.base / shelf.name} was removed while it was opened")
         self._images = PackedImages(self._folder)
-        _log.info("data.%s: decoded images from %s.", self.split, self._folder)
+        _log.info("data.%s: images come decoded from %s.", self.split, self._folder)
 
     def _key(self) -> str:
         """Hash what decides the pixels: the rows, the files' sizes and times, the scaling."""

@@ -184,7 +184,7 @@ class _Told:
 
     def say(self, done: int) -> None:
         """Log images done, images a second, and the time left."""
-        rate = (done - self.before) / (self.last - self.begun)
+        rate = (done - self.before) / max(self.last - self.begun, 1e-3)
         _log.info(
             "%s: %s of %s images decoded, %.0f a second, %.0f s left",
             *(self.name, f"{done:,}", f"{self.total:,}", rate, (self.total - done) / rate),

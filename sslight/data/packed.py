@@ -12,6 +12,7 @@ read never counts as a worker's memory.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import weakref
@@ -43,7 +44,7 @@ def pack(images: Sequence[Tensor | None]) -> tuple[Tensor, Tensor]:
     for i, image in enumerate(images):
         if image is None:
             continue
-        innermost = image.permute(1, 2, 0).is_contiguous()
+        innermost = not image.is_contiguous() and image.permute(1, 2, 0).is_contiguous()
         flat.append((image.permute(1, 2, 0) if innermost else image).reshape(-1))
         rows[i] = torch.tensor([end, *image.shape, int(innermost)])
         end += image.numel()
@@ -139,8 +140,9 @@ class PackedWriter:
 
     def close(self) -> None:
         """Close the files; what was not saved is written again by the next one."""
-        self._pixels.close()
-        self._rows.close()
+        for file in (self._pixels, self._rows):
+            with contextlib.suppress(OSError):  # a full disk, which was said when it was written to
+                file.close()
 
 
 def _sync(file: Any) -> None:

@@ -119,7 +119,7 @@ class HF(Source):
         """Return the hash that ``datasets`` keeps of everything that made these rows."""
         del i
         self.open()
-        return str(self._rows._fingerprint)
+        return str(getattr(self._rows, "_fingerprint", ""))
 
     def id(self, i: int) -> str:
         """Returns ``<dataset>/<split>/<i>``; of a folder on disk, its last name."""
