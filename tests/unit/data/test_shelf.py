@@ -62,9 +62,10 @@ def test_half_removed_is_filled_again(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RefusedRunError, match=r"data\.cache.*file/x"), Shelf(
-        tmp_path / "file" / "x", "cats"
-    ).filling():
+    with (
+        pytest.raises(RefusedRunError, match=r"data\.cache.*file/x"),
+        Shelf(tmp_path / "file" / "x", "cats").filling(),
+    ):
         pass
 
 
