@@ -66,6 +66,9 @@ class Filling:
             self._fill(writer)
             with self._writing():
                 writer.finish(split=self.source.split)
+        except KeyboardInterrupt:
+            writer.save()
+            raise
         finally:
             writer.close()
 

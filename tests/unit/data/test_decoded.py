@@ -1,4 +1,4 @@
-"""Kept images: for every kind of source what it gives itself, in every process, until it changes."""
+"""Kept images: of every kind of source what it gives itself, in every process."""
 
 from __future__ import annotations
 

@@ -129,6 +129,20 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path, caplog: pytest.LogCaptu
     assert "12 are there already" in said(caplog)
 
 
+def test_an_interrupted_pass_keeps_what_it_has(tmp_path: Path) -> None:
+    class Interrupted(Counted):
+        def load(self, i: int) -> Tensor:
+            if i == 15:
+                raise KeyboardInterrupt
+            return super().load(i)
+
+    with pytest.raises(KeyboardInterrupt):
+        Filling(Interrupted(20), tmp_path, "there", 0).run()
+    writer = PackedWriter(tmp_path)
+    assert 10 <= writer.count <= 15
+    writer.close()
+
+
 def test_progress_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,4 +1,4 @@
-"""Folders that one process fills and others wait for; folders in memory that end with their users."""
+"""Folders that one process fills and others wait for; in memory they end with their users."""
 
 from __future__ import annotations
 
@@ -32,13 +32,18 @@ def finish(folder: Path) -> None:
     (folder / "meta.json").write_text("{}")
 
 
-def test_nothing_is_found_until_all_is_there(tmp_path: Path) -> None:
-    place = Shelf(tmp_path / "a" / "b", "cats")
-    with pytest.raises(KeyError), place.filling() as folder:
+def _begin_and_stop(place: Shelf) -> None:
+    with place.filling() as folder:
         assert folder is not None
         (folder / "part").write_text("x")
         finish(folder)
-        raise KeyError
+        raise ValueError("stopped")
+
+
+def test_nothing_is_found_until_all_is_there(tmp_path: Path) -> None:
+    place = Shelf(tmp_path / "a" / "b", "cats")
+    with pytest.raises(ValueError, match="stopped"):
+        _begin_and_stop(place)
     assert place.find() is None
     with place.filling() as folder:
         assert folder is not None
