@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -77,7 +78,7 @@ class SSLDataModule(pl.LightningDataModule):
         on_error: OnError = "raise",
         limit: int | Limit | None = None,
         test_limit: int | Limit | None = None,
-        cache: str | None = None,
+        cache: str | Path | None = None,
         cache_side: int | None = None,
         seed: int = 0,
         pin_memory: bool | None = None,

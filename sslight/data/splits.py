@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from sslight.data.decoded import Decoded, decoded_in
@@ -38,7 +39,7 @@ class Splits:
         self,
         given: Mapping[str, Any],
         limits: Mapping[str, int | Limit | None],
-        cache: str | None = None,
+        cache: str | Path | None = None,
         cache_side: int | None = None,
     ) -> None:
         self._given = {name: as_source(x) for name, x in given.items() if x is not None}
