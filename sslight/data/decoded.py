@@ -18,6 +18,7 @@ from sslight.data.packed import FORMAT, PackedImages
 from sslight.data.shelf import MemoryHome, Shelf
 from sslight.data.sources._paths import expand
 from sslight.data.sources.base import Source
+from sslight.errors import refusing
 
 _log = logging.getLogger("sslight")
 
@@ -117,7 +118,8 @@ class Decoded(Source):
         self._folder = shelf.find()
         if self._folder is None:
             raise FileNotFoundError(f"{shelf.base / shelf.name} was removed while it was opened")
-        self._images = PackedImages(self._folder)
+        with refusing():
+            self._images = PackedImages(self._folder)
         _log.info("data.%s: images come decoded from %s.", self.split, self._folder)
 
     def _key(self) -> str:
@@ -179,7 +181,16 @@ class Decoded(Source):
         self.__dict__.update(state)
         self._like_source()
         if self._folder is not None:
-            self._images = PackedImages(self._folder)
+            self._images = self._reopened(self._folder)
+
+    def _reopened(self, folder: Path) -> PackedImages:
+        try:
+            return PackedImages(folder)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"the decoded images of data.{self.split} are gone from {folder}: was the folder "
+                "removed during the run? Start again; they are decoded anew."
+            ) from error
 
 
 def shrink(image: Tensor, side: int | None) -> Tensor:

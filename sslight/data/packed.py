@@ -61,7 +61,10 @@ class PackedImages:
     def __init__(self, folder: Path) -> None:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         if meta["format"] != FORMAT or (folder / "pixels").stat().st_size != meta["bytes"]:
-            raise ValueError(f"{folder} is damaged, or of another version of sslight")
+            raise ValueError(
+                f"the decoded images in {folder} are damaged; remove the folder, and they are decoded "
+                "again"
+            )
         self.folder = folder
         self.bytes: int = meta["bytes"]
         self._rows = _map_rows(folder / "rows")

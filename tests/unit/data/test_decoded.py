@@ -291,6 +291,19 @@ def test_another_limit_on_pixels_is_noticed(files: Path, tmp_path: Path) -> None
     assert not found(strict, tmp_path / "kept")
 
 
+def test_damage_is_said_with_the_way_out(files: Path, tmp_path: Path) -> None:
+    kept = Decoded(opened_folder(files), tmp_path / "kept")
+    kept.fill(0)
+    (pixels,) = (tmp_path / "kept").glob("*/pixels")
+    sent = pickle.dumps(kept)
+    os.truncate(pixels, 100)
+    with pytest.raises(RefusedRunError, match=r"folder-\w+ are damaged; remove the folder"):
+        found(opened_folder(files), tmp_path / "kept")
+    shutil.rmtree(pixels.parent)
+    with pytest.raises(FileNotFoundError, match=r"data\.train are gone from .*folder-"):
+        pickle.loads(sent)
+
+
 # ------------------------------------------------------------------ smaller images
 
 

@@ -103,7 +103,7 @@ def test_an_unfinished_or_damaged_folder_is_refused(tmp_path: Path) -> None:
     writer.close()
     meta = json.loads((tmp_path / "meta.json").read_text())
     (tmp_path / "meta.json").write_text(json.dumps({**meta, "format": 0}))
-    with pytest.raises(ValueError, match="another version"):
+    with pytest.raises(ValueError, match="remove the folder"):
         PackedImages(tmp_path)
     (tmp_path / "meta.json").write_text(json.dumps(meta))
     packed = PackedImages(tmp_path)
