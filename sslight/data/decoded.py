@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,9 @@ class Decoded(Source):
 
     def _shelf(self, *, create: bool) -> Shelf | None:
         """Return the place of these images; None where `create` is not set and there is none."""
-        name = f"{type(_innermost(self.source)).__name__.lower()}-{self._key()}"
         if self.cache != "ram":
-            return Shelf(Path(str(self.cache)), name)
-        self._home = self._home or MemoryHome(name)
+            return Shelf(Path(str(self.cache)), self._name)
+        self._home = self._home or MemoryHome(self._name)
         folder = self._home.join(create=create)
         return None if folder is None else Shelf(folder, "images")
 
@@ -122,13 +122,18 @@ class Decoded(Source):
             self._images = PackedImages(self._folder)
         _log.info("data.%s: images come decoded from %s.", self.split, self._folder)
 
-    def _key(self) -> str:
-        """Hash what decides the pixels: the rows, the files' sizes and times, the scaling."""
+    @cached_property
+    def _name(self) -> str:
+        """The kind of source and a hash of what decides the pixels.
+
+        That is the rows, the files' sizes and times, and the scaling. Files are asked once, as the
+        index is read once: within a run the images are those that it began with.
+        """
         about = [FORMAT, self.source.fingerprint(), self.side]
         digest = hashlib.sha256(json.dumps(about).encode())
         for stamps in _stamps(self.source):
             digest.update(stamps)
-        return digest.hexdigest()[:24]
+        return f"{type(_innermost(self.source)).__name__.lower()}-{digest.hexdigest()[:24]}"
 
     # ---------------------------------------------------------------- a source
 

@@ -62,8 +62,8 @@ class PackedImages:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         if meta["format"] != FORMAT or (folder / "pixels").stat().st_size != meta["bytes"]:
             raise ValueError(
-                f"the decoded images in {folder} are damaged; remove the folder, and they are decoded "
-                "again"
+                f"the decoded images in {folder} are damaged; remove the folder, and they are "
+                "decoded again"
             )
         self.folder = folder
         self.bytes: int = meta["bytes"]

@@ -268,6 +268,18 @@ def test_the_next_run_finds_it(files: Path, tmp_path: Path) -> None:
     assert not found(opened_folder(moved), tmp_path / "kept")
 
 
+def test_files_are_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(Fake, "stamp", lambda self, i: asked.append(i) or "")
+    kept = Decoded(Fake(9, size=4), tmp_path / "kept")
+    for _ in range(3):
+        kept.attach()
+    kept.fill(0)
+    kept.release()
+    kept.fill(0)
+    assert sorted(asked) == list(range(9))
+
+
 @pytest.mark.parametrize("kind", ["folder", "filelist", "tar", "torchvision"])
 def test_a_file_that_was_replaced_is_noticed(kind: str, files: Path, tmp_path: Path) -> None:
     def source() -> Source:
