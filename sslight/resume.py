@@ -27,6 +27,7 @@ FREE = (
     "callbacks",
     "init",
     "data.workers",
+    "data.cache",
     "data.prefetch",
     "data.pin_memory",
     "data.persistent_workers",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -51,6 +53,11 @@ class SSLDataModule(pl.LightningDataModule):
             evaluation keep the row, marked as not ok.
         limit: A number of train images, or a :class:`Limit`.
         test_limit: The same for the test split.
+        cache: Where to keep decoded images, so that each is decoded once and not in every epoch:
+            ``ram`` (shared by workers and ranks, gone at the end), or a folder, which the next run
+            uses again. Filled before training; pixels are the same with and without.
+        cache_side: Images whose shorter side is longer are scaled down to it, which takes less room
+            and changes what is learned from; None for as they are.
         seed: Seed of order, crops, colours and every other draw.
         pin_memory: Page-locked batches; None for "with a GPU".
         persistent_workers: Keep workers between epochs.
@@ -71,6 +78,8 @@ class SSLDataModule(pl.LightningDataModule):
         on_error: OnError = "raise",
         limit: int | Limit | None = None,
         test_limit: int | Limit | None = None,
+        cache: str | Path | None = None,
+        cache_side: int | None = None,
         seed: int = 0,
         pin_memory: bool | None = None,
         persistent_workers: bool = True,
@@ -78,9 +87,10 @@ class SSLDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size, prefetch=prefetch)
+        check_at_least(1, cache_side=cache_side)
         check_at_least(0, workers=workers)
         given = merge_splits(train, test, splits)
-        self.splits = Splits(given, {"train": limit, "test": test_limit})
+        self.splits = Splits(given, {"train": limit, "test": test_limit}, cache, cache_side)
         self.views = views
         self.eval_view = eval_view
         self.batch_size = batch_size
@@ -92,13 +102,10 @@ class SSLDataModule(pl.LightningDataModule):
         self.persistent_workers = persistent_workers
         self.prefetch = prefetch
         self.bad_images = BadImages(on_error)
-        self._maker: ViewMaker | None = None
-        self._eval_maker: ViewMaker | None = None
         self._train_loader: TrainLoader | None = None
 
     def __repr__(self) -> str:
-        splits = ", ".join(self.split_names)
-        return f"{type(self).__name__}({splits}; batches of {self.batch_size})"
+        return f"{type(self).__name__}({', '.join(self.split_names)}; {self.batch_size} a batch)"
 
     # ---------------------------------------------------------------- splits
 
@@ -142,25 +149,20 @@ class SSLDataModule(pl.LightningDataModule):
 
     # ---------------------------------------------------------------- views
 
-    @property
+    @cached_property
     def maker(self) -> ViewMaker:
         """The view maker of training."""
-        if self._maker is None:
-            views = self.views if self.views is not None else self._default_views()
-            specs = presets.PRESETS[views]() if isinstance(views, str) else views
-            self._maker = make_views(specs, seed=self.seed)
-        return self._maker
+        views = self.views if self.views is not None else self._default_views()
+        return make_views(views, seed=self.seed)
 
     def _default_views(self) -> str:
         module = self.trainer.lightning_module if self.trainer is not None else None
         return str(getattr(module, "default_views", "simclr"))
 
-    @property
+    @cached_property
     def eval_maker(self) -> ViewMaker:
         """The view maker of evaluation: one clean view."""
-        if self._eval_maker is None:
-            self._eval_maker = make_views([self.clean_view()], seed=self.seed)
-        return self._eval_maker
+        return make_views([self.clean_view()], seed=self.seed)
 
     def clean_view(self) -> ViewSpec:
         """Return the spec of the evaluation view."""
@@ -173,10 +175,16 @@ class SSLDataModule(pl.LightningDataModule):
     def augmented(self) -> SSLDataModule:
         """Return this data with the views of training in place of evaluation's clean one."""
         other = copy.copy(self)
-        other._eval_maker = self.maker
+        other.eval_maker = self.maker
         return other
 
     # ---------------------------------------------------------------- loaders
+
+    def prepare_data(self) -> None:
+        """Decode what training reads and keep it, where ``cache`` says so; once on each node."""
+        trainer = self.trainer
+        if trainer is not None and trainer.state.fn == "fit" and not strategies.is_trial(trainer):
+            self.splits.fill(("train", "test"), self.workers)
 
     def setup(self, stage: str) -> None:
         """Open what the stage needs; images are not read."""
@@ -189,7 +197,7 @@ class SSLDataModule(pl.LightningDataModule):
         trainer = self.trainer
         if trainer is None or "train" not in self.splits:
             raise ValueError("Training needs a train split and a Trainer; evaluate with test only.")
-        source = self.source("train")
+        source = self.splits.open_decoded("train")
         batches = EpochBatches(
             len(source),
             self.batch_size,
@@ -199,18 +207,16 @@ class SSLDataModule(pl.LightningDataModule):
             accumulate=trainer.accumulate_grad_batches,
         )
         dataset = ViewDataset(source, self.maker, self.seed, self.on_error, replace=True)
-        self._train_loader = TrainLoader(
-            dataset,
-            batches,
-            self._worker_options(source),
-            lambda: strategies.loader_position(trainer),
-        )
+        options = self._worker_options(source)
+        position = partial(strategies.loader_position, trainer)
+        self._train_loader = TrainLoader(dataset, batches, options, position)
         return self._train_loader
 
     def teardown(self, stage: str) -> None:
-        """End the workers of training."""
+        """End the workers of training, and give memory back."""
         if self._train_loader is not None:
             self._train_loader.close()
+        self.splits.release()
 
     def val_dataloader(self) -> EvalLoader | list[Any]:
         """Return this rank's share of the test split; nothing without one."""
@@ -218,11 +224,7 @@ class SSLDataModule(pl.LightningDataModule):
             return []
         return self.eval_loader("test", self._rank, self._world_size)
 
-    def test_dataloader(self) -> EvalLoader | list[Any]:
-        """Return the same as for validation."""
-        return self.val_dataloader()
-
-    predict_dataloader = test_dataloader
+    test_dataloader = predict_dataloader = val_dataloader
 
     def eval_loader(
         self,
@@ -241,7 +243,7 @@ class SSLDataModule(pl.LightningDataModule):
             rows: Dataset indices to read; None for all.
             batch_size: Images per batch; None for ``eval_batch_size``.
         """
-        source = self.source(split)
+        source = self.splits.open_decoded(split)
         rows = np.arange(len(source)) if rows is None else rows
         size = batch_size or self.eval_batch_size or self._micro_batch()
         dataset = ViewDataset(source, self.eval_maker, self.seed, self.on_error, replace=False)
@@ -272,8 +274,8 @@ class SSLDataModule(pl.LightningDataModule):
 
     def _worker_options(self, source: Source) -> WorkerOptions:
         ranks = self._world_size // self.trainer.num_nodes if self.trainer is not None else 1
-        in_memory = bool(getattr(source, "in_memory", False))
-        workers = auto_workers(ranks, in_memory) if self.workers == "auto" else int(self.workers)
+        automatic = self.workers == "auto"
+        workers = auto_workers(ranks, source.in_memory) if automatic else int(self.workers)
         pin = torch.cuda.is_available() if self.pin_memory is None else self.pin_memory
         return WorkerOptions(workers, self.prefetch, self.persistent_workers, pin)
 

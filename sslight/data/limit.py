@@ -113,10 +113,10 @@ class Subset(Source):
                 f"rows {self.rows.min()}..{self.rows.max()} of a source with {len(source)} images"
             )
         self.split = source.split
-        self.random = bool(getattr(source, "random", False))
-        self._take_labels()
+        self._like_source()
 
-    def _take_labels(self) -> None:
+    def _like_source(self) -> None:
+        self.random, self.in_memory = self.source.random, self.source.in_memory
         labels = self.source.labels
         self.labels = None if labels is None else np.asarray(labels[self.rows])
         self.classes = self.source.classes
@@ -125,12 +125,12 @@ class Subset(Source):
         """Open the source."""
         self.source.split = self.split
         self.source.open()
-        self._take_labels()
+        self._like_source()
 
     def align(self, classes: list[str]) -> None:
         """Renumber the source's labels, and so these; see `Source.align`."""
         self.source.align(classes)
-        self._take_labels()
+        self._like_source()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -142,6 +142,10 @@ class Subset(Source):
     def file(self, i: int) -> bytes | None:
         """Returns the source's file of this row, or None."""
         return self.source.file(self._row(i))
+
+    def stamp(self, i: int) -> str:
+        """Returns the source's stamp of this row."""
+        return self.source.stamp(self._row(i))
 
     def id(self, i: int) -> str:
         """Returns the source's name of this row."""

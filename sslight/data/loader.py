@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from sslight.data.batch import RawBatch
 from sslight.data.dataset import ViewDataset, first
@@ -36,7 +36,7 @@ class WorkerOptions:
     persistent: bool = True
     pin_memory: bool = False
 
-    def loader(self, dataset: ViewDataset, batches: Any, persistent: bool) -> DataLoader[RawBatch]:
+    def loader(self, dataset: Dataset[Any], batches: Any, persistent: bool) -> DataLoader[RawBatch]:
         """Build the one DataLoader around a dataset and its lists of (epoch, index) pairs."""
         some = self.workers > 0
         return DataLoader(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
+from sslight.data.decoded import Decoded, decoded_in
+from sslight.data.fill import all_cores
 from sslight.data.limit import Limit, Subset, limit_rows
 from sslight.data.sources.base import Source
 from sslight.data.sources.wrap import as_source
@@ -28,9 +31,17 @@ class Splits:
     Args:
         given: A source or map-style dataset per name; None entries are left out.
         limits: How many images to keep, for some names.
+        cache: Where decoded images are kept: ``ram``, a folder, or None.
+        cache_side: Longest shorter side of an image; None for as they are.
     """
 
-    def __init__(self, given: Mapping[str, Any], limits: Mapping[str, int | Limit | None]) -> None:
+    def __init__(
+        self,
+        given: Mapping[str, Any],
+        limits: Mapping[str, int | Limit | None],
+        cache: str | Path | None = None,
+        cache_side: int | None = None,
+    ) -> None:
         self._given = {name: as_source(x) for name, x in given.items() if x is not None}
         if not self._given:
             raise ValueError("SSLDataModule has no split: give train, test or splits.")
@@ -40,6 +51,7 @@ class Splits:
                     f"split {name!r}: the name becomes a folder; write letters, digits, - and _."
                 )
         self._limits = dict(limits)
+        self._cache = cache, cache_side
         self._opened: dict[str, Source] = {}
 
     @property
@@ -54,8 +66,38 @@ class Splits:
         """Open a split: build or map its index, limit it, and give it train's class ids."""
         if split not in self._opened:
             with refusing():
-                self._opened[split] = self._open(split)
+                self._opened[split] = self._kept(self._open(split))
         return self._opened[split]
+
+    def fill(self, splits: Sequence[str], workers: int | Literal["auto"]) -> None:
+        """Decode the images of splits once and keep them, where a cache is asked for.
+
+        Args:
+            splits: Names; those that do not exist are left out.
+            workers: Processes that decode; ``auto`` for one per core.
+        """
+        count = all_cores() if workers == "auto" else int(workers)
+        for split in splits:
+            decoded = decoded_in(self.open(split)) if split in self else None
+            if decoded is not None:
+                decoded.fill(count)
+
+    def open_decoded(self, split: str) -> Source:
+        """Open a split, with the decoded images that were kept, if they were."""
+        source = self.open(split)
+        decoded = decoded_in(source)
+        if decoded is not None:
+            decoded.attach()
+        return source
+
+    def release(self) -> None:
+        """Give the memory of decoded images back, but for splits that came with their own."""
+        for source in self._opened.values():
+            if isinstance(source, Decoded):
+                source.release()
+
+    def _kept(self, source: Source) -> Source:
+        return source if self._cache == (None, None) else Decoded(source, *self._cache)
 
     @property
     def reference(self) -> Source:

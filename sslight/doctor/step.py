@@ -86,6 +86,9 @@ class TimedData(SSLDataModule):
 
     arrived = 0.0
 
+    def prepare_data(self) -> None:
+        """Keep no decoded images for the few that are looked at."""
+
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Note the time."""
         self.arrived = time.perf_counter()

@@ -93,7 +93,6 @@ class _Opened(Subset):
 
     def __init__(self, source: Source, rows: np.ndarray | None = None) -> None:
         super().__init__(source, np.arange(len(source)) if rows is None else rows)
-        self.in_memory = bool(getattr(source, "in_memory", False))
 
     def open(self) -> None:
         """Do nothing."""

@@ -61,6 +61,7 @@ def test_what_touches_the_weights_is_compared(key: str, value: object) -> None:
     ("key", "value"),
     [
         ("data.workers", 7),
+        ("data.cache", "ram"),
         ("data.train.root", "/b"),
         ("trainer.devices", 4),
         ("callbacks.knn.k", 5),

@@ -13,6 +13,7 @@ from sslight.data.decode import MAX_PIXELS, decode
 from sslight.data.errors import ImageError
 from sslight.data.index import Index
 from sslight.data.index_cache import cached, reopen
+from sslight.data.sources._paths import file_stamp
 from sslight.data.sources.base import Source
 
 
@@ -31,6 +32,10 @@ class IndexedSource(Source):
     @abstractmethod
     def _build(self) -> Index:
         """Make the index; raise a sentence where there is nothing to index."""
+
+    @abstractmethod
+    def _path(self, i: int) -> str | bytes:
+        """Return the file that holds image `i`, alone or among others."""
 
     @abstractmethod
     def _read(self, i: int) -> bytes:
@@ -94,6 +99,10 @@ class IndexedSource(Source):
     def file(self, i: int) -> bytes:
         """Return the image file's bytes; OSError where it cannot be read."""
         return self._read(i)
+
+    def stamp(self, i: int) -> str:
+        """Return the size and time of the file that holds image `i`, and the limit on pixels."""
+        return f"{file_stamp(self._path(i))} {self.max_pixels}"
 
     def load(self, i: int) -> Tensor:
         """Return image `i` as uint8 `[3, H, W]`; raise `ImageError` if that cannot be done."""

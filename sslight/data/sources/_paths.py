@@ -18,6 +18,15 @@ def expand(path: str | Path) -> str:
     return os.path.abspath(os.path.expanduser(os.path.expandvars(os.fspath(path))))
 
 
+def file_stamp(path: str | bytes) -> str:
+    """Return a file's size and modification time, "missing" without it."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return "missing"
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
 def as_list(value: str | Path | Sequence[str | Path]) -> list[str | Path]:
     """Return a list of one or several paths."""
     return [value] if isinstance(value, str | Path) else list(value)

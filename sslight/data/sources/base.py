@@ -20,11 +20,16 @@ class Source(ABC):
         labels: int64 `[N]` with -1 for "none", or int8 `[N, K]` (1 yes, 0 no, -1 unknown), or
             None when the source has no labels. Known after `open()`.
         classes: name of class i (of column i for `[N, K]`), or None. Known after `open()`.
+        random: whether `load` may give other pixels each time; who loads seeds torch, numpy and
+            random before.
+        in_memory: whether `load` reads and decodes nothing. Known after `open()`.
     """
 
     split: str = "train"
     labels: np.ndarray | None = None
     classes: list[str] | None = None
+    random: bool = False
+    in_memory: bool = False
 
     @abstractmethod
     def open(self) -> None:
@@ -42,6 +47,14 @@ class Source(ABC):
         """Return the image file of row `i` as it is; None for a source whose rows are no files."""
         del i
         return None
+
+    def stamp(self, i: int) -> str:
+        """Return what changes with the pixels of row `i`, without reading them.
+
+        A file's size and time; "" where `fingerprint` says it all, or nothing can be told.
+        """
+        del i
+        return ""
 
     @abstractmethod
     def id(self, i: int) -> str:

@@ -132,11 +132,14 @@ class FileList(IndexedSource):
         rows = read_csv(self.path, delimiter, column, columns)
         return rows, columns if len(columns) > 1 else []
 
-    def _read(self, i: int) -> bytes:
+    def _path(self, i: int) -> bytes:
         name = self.index.name(i)
         if self.prefix is not None and name.startswith(os.fsencode(self.prefix.old)):
             name = os.fsencode(self.prefix.new) + name[len(os.fsencode(self.prefix.old)) :]
-        with open(os.path.join(os.fsencode(self.root), name), "rb") as file:
+        return os.path.join(os.fsencode(self.root), name)
+
+    def _read(self, i: int) -> bytes:
+        with open(self._path(i), "rb") as file:
             return file.read()
 
 

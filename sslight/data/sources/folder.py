@@ -131,9 +131,11 @@ class Folder(IndexedSource):
         name = super().id(i)
         return f"{self.root_names[self._root_of(i)]}/{name}" if len(self.roots) > 1 else name
 
+    def _path(self, i: int) -> bytes:
+        return os.fsencode(self.roots[self._root_of(i)]) + b"/" + self.index.name(i)
+
     def _read(self, i: int) -> bytes:
-        root = os.fsencode(self.roots[self._root_of(i)])
-        with open(root + b"/" + self.index.name(i), "rb") as file:
+        with open(self._path(i), "rb") as file:
             return file.read()
 
 

@@ -115,6 +115,12 @@ class HF(Source):
                 raise ImageError(name, f"cannot be read: {error}") from error
         return decode(data, name)
 
+    def stamp(self, i: int) -> str:
+        """Return the hash that ``datasets`` keeps of everything that made these rows."""
+        del i
+        self.open()
+        return str(getattr(self._rows, "_fingerprint", ""))
+
     def id(self, i: int) -> str:
         """Returns ``<dataset>/<split>/<i>``; of a folder on disk, its last name."""
         if not 0 <= i < len(self):

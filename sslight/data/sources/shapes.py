@@ -56,6 +56,7 @@ class Shapes(Source):
         self._drawn = self.labels  # align() may renumber the labels, not the pictures
         small = self.num_images * self.size**2 <= _KEPT
         self._images = torch.from_numpy(self._draw_all()) if small else None
+        self.in_memory = small
 
     def _draw_all(self) -> np.ndarray:
         images = np.empty((self.num_images, 3, self.size, self.size), np.uint8)

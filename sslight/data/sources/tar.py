@@ -107,13 +107,15 @@ class Tar(IndexedSource):
         name = super().id(i)
         return f"{distinct_names(self.index.meta['shards'])[self._shard_of(i)]}/{name}"
 
+    def _path(self, i: int) -> str:
+        return str(self.index.meta["shards"][self._shard_of(i)])
+
     def _read(self, i: int) -> bytes:
         self.index.name(i)  # a row out of range is an error here, not another image
-        path = self.index.meta["shards"][self._shard_of(i)]
         offset, size = (int(self.index.arrays[name][i]) for name in ("offset", "size"))
         if size < 0:
             raise OSError("a link to a member that is not in its shard")
-        return self._reader.read(path, offset, size)
+        return self._reader.read(self._path(i), offset, size)
 
 
 class _Rows:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sslight.data.errors import ImageError
 from sslight.data.sources._labels import as_labels, classes_of, fingerprint
+from sslight.data.sources._paths import file_stamp
 from sslight.data.sources._pixels import to_uint8
 from sslight.data.sources.base import Source
 
@@ -88,6 +89,7 @@ class TorchVision(Source):
         self.labels = _labels(rows)
         self.classes = classes_of(rows, self.labels) or _attributes(rows)
         self._order = next((o for c in cls.__mro__ if (o := _IN_MEMORY.get(c.__name__))), "")
+        self.in_memory = bool(self._order)
         self._rows = torch.as_tensor(rows.data) if self._order else rows
         told = sorted((k, str(v)) for k, v in arguments.items() if k not in ("root", "download"))
         kind = f"torchvision {cls.__name__} {told}"
@@ -167,6 +169,11 @@ class TorchVision(Source):
             raise ImageError(name, f"cannot be read: {error}") from error
         return to_uint8(item[0] if isinstance(item, tuple) else item, name)
 
+    def stamp(self, i: int) -> str:
+        """Returns the size and time of the row's file if it lists them, and the root."""
+        pair = _pairs(self._rows)[i] if _pairs(self._rows) else ("",)
+        return f"{file_stamp(pair[0])} {self.root.absolute()}"
+
     def id(self, i: int) -> str:
         """Returns ``<dataset>/<split>/<i>``."""
         if not 0 <= i < len(self):
@@ -219,10 +226,15 @@ def _labels(rows: Any) -> np.ndarray | None:
         labels = as_labels(getattr(rows, name, None), len(rows))
         if labels is not None and labels.ndim == 1:
             return labels
+    pairs = _pairs(rows)
+    return as_labels([label for _, label in pairs], len(rows)) if pairs else None
+
+
+def _pairs(rows: Any) -> list[tuple[Any, Any]]:
+    """Returns the (file, label) pairs of a dataset that keeps such a list, else an empty one."""
     pairs = getattr(rows, "samples", getattr(rows, "_samples", None))
-    if isinstance(pairs, list) and pairs and isinstance(pairs[0], tuple) and len(pairs[0]) == 2:
-        return as_labels([label for _, label in pairs], len(rows))
-    return None
+    alike = isinstance(pairs, list) and pairs and isinstance(pairs[0], tuple) and len(pairs[0]) == 2
+    return pairs if alike else []  # type: ignore[return-value]
 
 
 def _attributes(rows: Any) -> list[str] | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,11 +15,13 @@ from torch import Tensor, nn
 from sslight import SSLDataModule
 from sslight.augment.presets import ibot
 from sslight.data.dataset import ViewDataset, seeded
+from sslight.data.decoded import decoded_in
 from sslight.data.errors import ImageError
-from sslight.data.limit import Limit
+from sslight.data.limit import Limit, Subset
 from sslight.data.loader import auto_workers
 from sslight.data.sources.base import Source
 from sslight.data.sources.shapes import Shapes
+from sslight.doctor.step import TimedData
 
 
 class Numbered(Source):
@@ -237,3 +241,48 @@ def test_masks_travel_from_the_worker_and_only_views_change_type(workers: int) -
             assert mask.shape == (4, 16)
     (raw,) = data.eval_loader("train", batch_size=8)
     assert "masks" not in data.finish(raw, "cpu")
+
+
+# ------------------------------------------------------------------ decoded images that are kept
+
+
+def prepared(data: SSLDataModule, fn: str = "fit", fast_dev_run: bool = False) -> list[bool]:
+    """Let a trainer prepare the data; tell whether the images of each split are kept."""
+    state = SimpleNamespace(fn=fn)
+    data.trainer = SimpleNamespace(state=state, fast_dev_run=fast_dev_run)  # type: ignore[assignment]
+    data.prepare_data()
+    data.trainer = None
+    kept = [decoded_in(data.source(split)) for split in data.split_names]
+    return [one is not None and one._images is not None for one in kept]
+
+
+def test_training_keeps_what_it_reads(tmp_path: Path) -> None:
+    def made(kind: type[SSLDataModule] = SSLDataModule, **options: object) -> SSLDataModule:
+        splits = {"train": Numbered(4), "test": Numbered(3), "splits": {"rare": Numbered(2)}}
+        return kind(**{**splits, "views": "simclr", "workers": 0, "cache": tmp_path, **options})  # type: ignore[arg-type]
+
+    assert prepared(made(cache=None)) == [False, False, False]
+    for data in made(), made(TimedData):  # which measures a few steps
+        assert prepared(data, fn="validate") == [False, False, False]
+        assert prepared(data, fast_dev_run=True) == [False, False, False]
+    assert prepared(made(TimedData)) == [False, False, False]
+    data = made()
+    assert prepared(data) == [True, True, False]
+    data.teardown("fit")
+    assert prepared(data, fn="validate") == [False, False, False]
+    assert rows(data, "test") == [0, 1, 2]  # evaluation uses what is there
+    assert prepared(data, fn="validate") == [False, True, False]
+
+
+def test_who_borrows_a_split_does_not_end_its_memory(tmp_path: Path) -> None:
+    owner = module(test=Numbered(4), cache=str(tmp_path))
+    owner.splits.fill(["test"], 0)
+    borrowed = module(train=Subset(owner.source("test"), np.array([1, 2])))
+    assert prepared(borrowed) == [True]
+    borrowed.teardown("fit")
+    assert prepared(owner, fn="validate") == [True]
+
+
+def test_a_side_of_no_pixels() -> None:
+    with pytest.raises(ValueError, match="cache_side is 0"):
+        module(train=Numbered(4), cache_side=0)
