@@ -245,7 +245,6 @@ def peer_fit(case: Case, folder: Path, seed: int) -> tuple[float, float]:
     loader = DataLoader(images, persistent_workers=True, **options)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     pl.Trainer(max_epochs=case.epochs, accelerator="cpu", **quiet).fit(method, loader)
-    loader._iterator._shutdown_workers()  # so that their time is counted
     return cpu_seconds() - start, knn(method.backbone, data)
 
 
