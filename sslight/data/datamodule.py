@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from sslight.augment.spec import ViewSpec
 from sslight.augment.views import ViewMaker, make_views
 from sslight.data.bad_images import BadImages
 from sslight.data.batch import RawBatch
-from sslight.data.dataset import OnError, ViewDataset
+from sslight.data.dataset import Decode, OnError, ViewDataset
 from sslight.data.limit import Limit
 from sslight.data.loader import EvalLoader, TrainLoader, WorkerOptions, auto_workers
 from sslight.data.sampler import EpochBatches, check_at_least, shard_rows
@@ -49,6 +50,9 @@ class SSLDataModule(pl.LightningDataModule):
         on_error: What to do about unreadable images. ``replace``: another image takes the place,
             with its own index and label; ``skip``: the same in training, while extraction and
             evaluation keep the row, marked as not ok.
+        decode: ``draft`` decodes a JPEG at 1/2, 1/4 or 1/8 of its size where every view is shrunk
+            that far: from 12 megapixels three times the images per second. The same regions are
+            seen; pixels differ by 1.6 of 255 on average and by 18 at the 99.9th percentile at most.
         limit: A number of train images, or a :class:`Limit`.
         test_limit: The same for the test split.
         seed: Seed of order, crops, colours and every other draw.
@@ -69,6 +73,7 @@ class SSLDataModule(pl.LightningDataModule):
         eval_batch_size: int | None = None,
         workers: int | Literal["auto"] = "auto",
         on_error: OnError = "raise",
+        decode: Decode = "exact",
         limit: int | Limit | None = None,
         test_limit: int | Limit | None = None,
         seed: int = 0,
@@ -87,6 +92,8 @@ class SSLDataModule(pl.LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.workers = workers
         self.on_error: OnError = on_error
+        self.decode: Decode = decode
+        self.view_dataset = partial(ViewDataset, seed=seed, on_error=on_error, decode=decode)
         self.seed = seed
         self.pin_memory = pin_memory
         self.persistent_workers = persistent_workers
@@ -147,8 +154,7 @@ class SSLDataModule(pl.LightningDataModule):
         """The view maker of training."""
         if self._maker is None:
             views = self.views if self.views is not None else self._default_views()
-            specs = presets.PRESETS[views]() if isinstance(views, str) else views
-            self._maker = make_views(specs, seed=self.seed)
+            self._maker = make_views(views, seed=self.seed)
         return self._maker
 
     def _default_views(self) -> str:
@@ -198,13 +204,9 @@ class SSLDataModule(pl.LightningDataModule):
             world_size=trainer.world_size,
             accumulate=trainer.accumulate_grad_batches,
         )
-        dataset = ViewDataset(source, self.maker, self.seed, self.on_error, replace=True)
-        self._train_loader = TrainLoader(
-            dataset,
-            batches,
-            self._worker_options(source),
-            lambda: strategies.loader_position(trainer),
-        )
+        dataset = self.view_dataset(source, self.maker, replace=True)
+        position = partial(strategies.loader_position, trainer)
+        self._train_loader = TrainLoader(dataset, batches, self._worker_options(source), position)
         return self._train_loader
 
     def teardown(self, stage: str) -> None:
@@ -244,7 +246,7 @@ class SSLDataModule(pl.LightningDataModule):
         source = self.source(split)
         rows = np.arange(len(source)) if rows is None else rows
         size = batch_size or self.eval_batch_size or self._micro_batch()
-        dataset = ViewDataset(source, self.eval_maker, self.seed, self.on_error, replace=False)
+        dataset = self.view_dataset(source, self.eval_maker, replace=False)
         batches = shard_rows(rows, rank, world_size, size)
         return EvalLoader(dataset, batches, self._worker_options(source))
 
