@@ -10,6 +10,7 @@ import io
 import itertools
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from PIL import Image
 
 from sslight import views
 from sslight.augment.presets import simclr, swav
-from sslight.data.decode import decode
+from sslight.augment.views import Views
+from sslight.data.decode import decode, decode_reduced
 
 warnings.filterwarnings("ignore")
 LIGHTLY = "lightly"
@@ -30,6 +32,7 @@ def main() -> None:
     bench = Bench("augmentation", args)
     small_images(bench)
     photos(bench)
+    drafts(bench)
 
 
 def small_images(bench: Bench) -> None:
@@ -98,6 +101,53 @@ def photos(bench: Bench) -> None:
         reach=at_least(2.0),
         per=len(data),
     )
+
+
+def drafts(bench: Bench) -> None:
+    """Decode at the size that the views need, from large photos and from small ones."""
+    from lightly.transforms import SimCLRTransform
+
+    files = sorted((bench.args.data / "photos").glob("*.JPEG"))
+    small = [file.read_bytes() for file in files[: min(64, bench.args.images)]]
+    large = [enlarged(data) for data in small[:8]]
+    two, peer = views(simclr(224)), SimCLRTransform()
+    for how in ("exact", "draft"):
+        bench.compare(
+            f"the worker's share from 12 megapixels, {how}",
+            drawn(two, large, how),
+            lambda: [peer(opened(d)) for d in large],
+            against=f"{LIGHTLY} SimCLRTransform",
+            per=len(large),
+        )
+    for what, data in (("12 megapixels", large), ("photos as they are", small)):
+        bench.compare(
+            f"the worker's share from {what}, draft against exact",
+            drawn(two, data, "draft"),
+            drawn(two, data, "exact"),
+            against="sslight's own",
+            reach=at_least(0.9),  # nothing to win from small photos, and little to lose
+            per=len(data),
+        )
+
+
+def enlarged(data: bytes) -> bytes:
+    """A JPEG as a phone's camera writes it, of the picture in a small one."""
+    file = io.BytesIO()
+    opened(data).resize((4032, 3024), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def drawn(maker: Views, data: list[bytes], how: str) -> Callable[[], object]:
+    """Decode and cut all views of a batch, the same ones at each call."""
+
+    def work() -> object:
+        images = [
+            decode(d) if how == "exact" else decode_reduced(d, "", partial(maker.reduction, 0, i))
+            for i, d in enumerate(data)
+        ]
+        return maker.fetch(images, 0, torch.arange(len(images)))
+
+    return work
 
 
 def numbered(maker: object, items: list, load: Callable = lambda item: item) -> Callable[[], None]:

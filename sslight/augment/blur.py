@@ -27,11 +27,16 @@ def gaussian_blur(x: Tensor, sigma: Tensor, kernel: int) -> Tensor:
         The blurred images, a new tensor.
     """
     if x.device.type == "cpu" and x.shape[-1] >= _LARGE:
-        out = torch.empty_like(x, memory_format=torch.contiguous_format)
-        for image, target, s in zip(x, out, sigma.tolist(), strict=True):
-            _blur_image(image, target, s, kernel // 2)
-        return out
+        copy = x.clone(memory_format=torch.contiguous_format)
+        return _blur_large_(copy, sigma.tolist(), kernel // 2)
     return _blur_grouped(x, gaussian_kernels(sigma, kernel))
+
+
+def blur_one_(x: Tensor, sigma: float, kernel: int) -> Tensor:
+    """Blur one image ``[1, C, h, w]`` in memory without gaps as :func:`gaussian_blur`, in place."""
+    if x.shape[-1] >= _LARGE:
+        return _blur_large_(x, [sigma], kernel // 2)
+    return x.copy_(gaussian_blur(x, torch.tensor([sigma]), kernel))
 
 
 def gaussian_kernels(sigma: Tensor, kernel: int) -> Tensor:
@@ -52,25 +57,44 @@ def _blur_grouped(x: Tensor, kernels: Tensor) -> Tensor:
     return planes.view(n, channels, height, width)
 
 
-def _blur_image(image: Tensor, out: Tensor, sigma: float, radius: int) -> None:
-    """Blur ``[C, h, w]`` into ``out`` by weighted sums of shifted images."""
+def _blur_large_(x: Tensor, sigmas: list[float], radius: int) -> Tensor:
+    """Blur ``[n, C, h, w]`` in place by weighted sums of shifted images.
+
+    Fresh memory costs more than the sums, since the system maps it page by page: an image is
+    written over itself, and two pieces of scratch serve all of them.
+    """
+    _, channels, height, width = x.shape
+    most = channels * max(height * (width + 2 * radius), (height + 2 * radius) * width)
+    wide, buffer = x.new_empty(most), torch.empty_like(x[0])
+    for image, sigma in zip(x, sigmas, strict=True):
+        weights = _half_kernel(sigma, radius)
+        for dim in (2, 1):
+            _blur_lines_(image, wide, buffer, weights, dim)
+    return x
+
+
+def _half_kernel(sigma: float, radius: int) -> list[float]:
+    """Return the kernel from its centre on, of sum 1, without what lies beyond 5 sigma."""
     weights = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(radius + 1)]
     total = weights[0] + 2 * sum(weights[1:])
     reach = min(radius, math.ceil(5 * sigma))
-    weights = [w / total for w in weights[: reach + 1]]
-    across, buffer = torch.empty_like(out), torch.empty_like(out)
-    _blur_lines(image, across, buffer, weights, dim=2)
-    _blur_lines(across, out, buffer, weights, dim=1)
+    return [w / total for w in weights[: reach + 1]]
 
 
-def _blur_lines(image: Tensor, out: Tensor, buffer: Tensor, weights: list[float], dim: int) -> None:
-    """Blur along one dimension, using that the kernel is symmetric."""
+def _blur_lines_(
+    image: Tensor, scratch: Tensor, buffer: Tensor, weights: list[float], dim: int
+) -> None:
+    """Blur ``[C, h, w]`` along one dimension, using that the kernel is symmetric."""
     reach, size = len(weights) - 1, image.shape[dim]
-    before = image.narrow(dim, 1, reach).flip(dim)
-    after = image.narrow(dim, size - 1 - reach, reach).flip(dim)
-    wide = torch.cat([before, image, after], dim)
-    torch.mul(image, weights[0], out=out)
+    shape = [n + 2 * reach * (k == dim) for k, n in enumerate(image.shape)]
+    wide = scratch[: math.prod(shape)].view(shape)
+    wide.narrow(dim, reach, size).copy_(image)
+    wide.narrow(dim, 0, reach).copy_(image.narrow(dim, 1, reach).flip(dim))
+    wide.narrow(dim, reach + size, reach).copy_(
+        image.narrow(dim, size - 1 - reach, reach).flip(dim)
+    )
+    image.mul_(weights[0])
     for k in range(1, reach + 1):
         left, right = wide.narrow(dim, reach - k, size), wide.narrow(dim, reach + k, size)
         torch.add(left, right, out=buffer)
-        out.add_(buffer, alpha=weights[k])
+        image.add_(buffer, alpha=weights[k])

@@ -57,28 +57,28 @@ def adjust_hue_(x: Tensor, turns: Tensor | float) -> Tensor:
     chroma = torch.maximum(red, green)
     torch.minimum(low, blue, out=low)
     torch.maximum(chroma, blue, out=chroma).sub_(low)
-    turned = _hue(x, low, chroma).add_(turns if isinstance(turns, float) else turns.squeeze(1))
-    sextant = turned.sub_(turned.floor()).mul_(6)
-    ramps = (
-        (sextant - 3).abs_().sub_(1),
-        torch.rsub((sextant - 2).abs_(), 2),
-        torch.rsub((sextant - 4).abs_(), 2),
-    )
-    for channel, ramp in zip((red, green, blue), ramps, strict=True):
-        torch.addcmul(low, chroma, ramp.clamp_(0, 1), out=channel)
+    turned = _hue_(x, low, chroma).add_(turns if isinstance(turns, float) else turns.squeeze(1))
+    # From here on the channels are room for what they become: fresh memory costs more than sums.
+    sextant = turned.sub_(torch.floor(turned, out=red)).mul_(6)
+    torch.sub(sextant, 3, out=red).abs_().sub_(1)
+    torch.sub(sextant, 2, out=green).abs_().neg_().add_(2)
+    torch.sub(sextant, 4, out=blue).abs_().neg_().add_(2)
+    for channel in (red, green, blue):
+        torch.addcmul(low, chroma, channel.clamp_(0, 1), out=channel)
     return x
 
 
-def _hue(x: Tensor, low: Tensor, chroma: Tensor) -> Tensor:
+def _hue_(x: Tensor, low: Tensor, chroma: Tensor) -> Tensor:
     """Return the hue in turns, in [-0.5, 0.5]; any finite number where a pixel is grey.
 
     With the channels rescaled so that the smallest is 0 and the largest 1, the distance from red is
     1 - R + G + B sixths of a turn, on the side of the larger of G and B. This needs no selection by
-    the largest channel, which costs more than all arithmetic here.
+    the largest channel, which costs more than all arithmetic here. Red is overwritten.
     """
     red, green, blue = x.unbind(1)
-    distance = (green + blue).sub_(red).sub_(low).div_(chroma.clamp_min(_TINY)).add_(1)
-    return torch.copysign(distance, green - blue).mul_(1 / 6)
+    distance = (green + blue).sub_(red).sub_(low)
+    distance.div_(torch.clamp(chroma, min=_TINY, out=red)).add_(1)
+    return distance.copysign_(torch.sub(green, blue, out=red)).mul_(1 / 6)
 
 
 def to_grey_(x: Tensor) -> Tensor:

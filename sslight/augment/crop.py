@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sslight.augment import small
+from sslight.augment.reduced import Reduced
 from sslight.augment.spec import ViewSpec
 
 #: Areas and aspect ratios tried for one random crop before the fallback (as in torchvision).
@@ -66,12 +67,12 @@ def whole_boxes(heights: Tensor, widths: Tensor) -> Tensor:
     return torch.stack([torch.zeros_like(heights), torch.zeros_like(widths), heights, widths], 1)
 
 
-def cut(images: Sequence[Tensor], boxes: Tensor, spec: ViewSpec) -> Tensor:
+def cut(images: Sequence[Tensor | Reduced], boxes: Tensor, spec: ViewSpec) -> Tensor:
     """Cut one view out of each image.
 
     Args:
-        images: uint8 ``[C, h, w]``, of any sizes.
-        boxes: ``[B, 4]``, used by random crops.
+        images: uint8 ``[C, h, w]``, of any sizes, or reduced ones.
+        boxes: ``[B, 4]``, used by random crops; in pixels of the full images.
         spec: What to cut.
 
     Returns:
@@ -91,19 +92,20 @@ def cut(images: Sequence[Tensor], boxes: Tensor, spec: ViewSpec) -> Tensor:
 
 
 def _cut_small(
-    images: Sequence[Tensor], boxes: Tensor, spec: ViewSpec, views: Tensor
+    images: Sequence[Tensor | Reduced], boxes: Tensor, spec: ViewSpec, views: Tensor
 ) -> Sequence[int]:
     """Cut the crops of small images, a group of equal shape at a time; return the rows left."""
     groups: dict[tuple[int, int], list[int]] = {}
     left = []
     for i, image in enumerate(images):
         height, width = image.shape[-2:]
-        if small.fits(height, width, spec.size, spec.interpolation):
+        is_whole = isinstance(image, Tensor)
+        if is_whole and small.fits(height, width, spec.size, spec.interpolation):
             groups.setdefault((height, width), []).append(i)
         else:
             left.append(i)
     for rows in groups.values():
-        stacked = torch.stack([images[i] for i in rows])
+        stacked = torch.stack([images[i] for i in rows])  # type: ignore[misc]
         if len(rows) == len(images):
             views.copy_(small.resized_crops(stacked, boxes, spec.size))
         else:
@@ -111,14 +113,12 @@ def _cut_small(
     return left
 
 
-def _cut_one(image: Tensor, box: list[int], spec: ViewSpec) -> Tensor:
+def _cut_one(image: Tensor | Reduced, box: list[int], spec: ViewSpec) -> Tensor:
     if spec.crop == "random":
-        top, left, height, width = box
-        region = image[:, top : top + height, left : left + width]
-        return resize(region, spec.size, spec.size, spec.interpolation)
+        return _resize_box(image, box, spec.size, spec.size, spec.interpolation)
     if spec.crop == "center":
         return center_crop(image, spec.resized, spec.size, spec.interpolation)
-    if image.shape[-2:] != (spec.size, spec.size):
+    if image.shape[-2:] != (spec.size, spec.size) or not isinstance(image, Tensor):
         raise ValueError(
             f"view: crop 'none' takes images of {spec.size} x {spec.size} pixels, got one of "
             f"{image.shape[-2]} x {image.shape[-1]}; write crop: center or random"
@@ -126,17 +126,26 @@ def _cut_one(image: Tensor, box: list[int], spec: ViewSpec) -> Tensor:
     return image
 
 
-def center_crop(image: Tensor, shorter: int, size: int, interpolation: str) -> Tensor:
+def center_crop(image: Tensor | Reduced, shorter: int, size: int, interpolation: str) -> Tensor:
     """Resize the shorter side to ``shorter`` pixels and return the middle ``size`` x ``size``."""
-    height, width = image.shape[-2:]
-    if min(height, width) != shorter:
-        if height <= width:
-            height, width = shorter, int(shorter * width / height)
-        else:
-            height, width = int(shorter * height / width), shorter
-        image = resize(image, height, width, interpolation)
+    full = height, width = image.shape[-2:]
+    if height <= width:
+        height, width = shorter, int(shorter * width / height)
+    else:
+        height, width = int(shorter * height / width), shorter
+    resized = _resize_box(image, [0, 0, *full], height, width, interpolation)
     top, left = round((height - size) / 2), round((width - size) / 2)
-    return image[:, top : top + size, left : left + size]
+    return resized[:, top : top + size, left : left + size]
+
+
+def _resize_box(
+    image: Tensor | Reduced, box: list[int], height: int, width: int, interpolation: str
+) -> Tensor:
+    if not isinstance(image, Tensor):
+        return image.resized(box, height, width, interpolation)
+    top, left, tall, wide = box
+    region = image[:, top : top + tall, left : left + wide]
+    return resize(region, height, width, interpolation)
 
 
 def resize(image: Tensor, height: int, width: int, interpolation: str) -> Tensor:
@@ -157,6 +166,8 @@ def resize(image: Tensor, height: int, width: int, interpolation: str) -> Tensor
     return interpolate(batch, (height, width), mode=interpolation, antialias=True)[0]
 
 
-def _is_interleaved(image: Tensor) -> bool:
+def _is_interleaved(image: Tensor | Reduced) -> bool:
     """Tell whether the channels of a pixel lie side by side in memory."""
+    if not isinstance(image, Tensor):
+        return True
     return image.shape[0] in (3, 4) and image.stride(0) == 1 and image.stride(2) == image.shape[0]

@@ -8,6 +8,7 @@ share: any subset of samples, in any order, in any process, gets the numbers the
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -27,14 +28,16 @@ def seed_of(*numbers: int) -> int:
     return _mix_numbers(*numbers) >> 1
 
 
-def uniforms(seed: int, epoch: Tensor | int, index: Tensor, view: int, n: int) -> Tensor:
+def uniforms(
+    seed: int, epoch: Tensor | int, index: Tensor, view: int | Sequence[int], n: int
+) -> Tensor:
     """Draw ``n`` numbers in [0, 1) for each sample.
 
     Args:
         seed: The run's seed.
         epoch: One epoch for all samples, or ``[B]``.
         index: Dataset index of each sample, ``[B]``.
-        view: Which view of the sample.
+        view: Which view of the sample; one for all, or one each.
         n: Number of draws. A larger ``n`` adds columns and leaves the first ones as they are.
 
     Returns:
@@ -42,7 +45,13 @@ def uniforms(seed: int, epoch: Tensor | int, index: Tensor, view: int, n: int) -
     """
     index = index.to(torch.int64)
     epoch = torch.as_tensor(epoch, dtype=torch.int64, device=index.device)
-    state = _mix(_mix(epoch * _signed(_GOLDEN) + _signed(_mix_numbers(seed, view))) + index)
+    key: Tensor | int
+    if isinstance(view, int):
+        key = _signed(_mix_numbers(seed, view))
+    else:
+        keys = [_signed(_mix_numbers(seed, number)) for number in view]
+        key = torch.tensor(keys, device=index.device)
+    state = _mix(_mix(epoch * _signed(_GOLDEN) + key) + index)
     slots = torch.arange(1, n + 1, dtype=torch.int64, device=index.device) * _signed(_GOLDEN)
     bits = _mix(state.unsqueeze(-1) + slots)
     return _shift_right(bits, 11).to(torch.float64).mul_(2.0**-53)

@@ -6,6 +6,7 @@ the draws of the others alone, and new slots may only be added at the end.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
 
@@ -71,13 +72,37 @@ def draw_params(
         :func:`blends`; ``rows`` and ``spans``, see :func:`pack_rows`.
     """
     draws = uniforms(seed, epoch, index, view, _SLOTS)
-    if spec.crop == "random":
-        crop = random_boxes(spec, draws[:, _CROP], heights, widths)
-    else:
-        crop = whole_boxes(heights, widths)
+    crop = _boxes(spec, draws, heights, widths)
     table = _table(spec, draws)
     rows, spans = pack_rows(affected_rows(table))
     return {"crop": crop, "table": table, "blend": blends(table), "rows": rows, "spans": spans}
+
+
+def draw_boxes(
+    spec: ViewSpec, seed: int, epoch: int, index: int, views: Sequence[int], height: int, width: int
+) -> Tensor:
+    """Draw nothing but the crops of several views of one image.
+
+    Args:
+        spec: The views.
+        seed: The run's seed.
+        epoch: The epoch.
+        index: Dataset index of the image.
+        views: Their numbers among all views of a sample.
+        height: Of the source image.
+        width: Likewise.
+
+    Returns:
+        ``[len(views), 4]`` int64: the rows of ``crop`` that :func:`draw_params` has for them.
+    """
+    rows, heights, widths = (torch.full((len(views),), n) for n in (index, height, width))
+    return _boxes(spec, uniforms(seed, epoch, rows, views, _CROP.stop), heights, widths)
+
+
+def _boxes(spec: ViewSpec, draws: Tensor, heights: Tensor, widths: Tensor) -> Tensor:
+    if spec.crop == "random":
+        return random_boxes(spec, draws[:, _CROP], heights, widths)
+    return whole_boxes(heights, widths)
 
 
 def _table(spec: ViewSpec, draws: Tensor) -> Tensor:

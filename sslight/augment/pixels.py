@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sslight.augment import color
-from sslight.augment.blur import gaussian_blur
+from sslight.augment.blur import blur_one_, gaussian_blur
 from sslight.augment.jitter import jitter_, jitter_one_
 from sslight.augment.params import (
     COLUMNS,
@@ -96,7 +96,7 @@ def _finish_one_(x: Tensor, values: dict[str, float], spec: ViewSpec) -> None:
     if values["grey"]:
         color.to_grey_(x)
     if values["sigma"]:
-        x.copy_(gaussian_blur(x, torch.tensor([values["sigma"]]), spec.kernel))
+        blur_one_(x, values["sigma"], spec.kernel)
     if values["solarize"]:
         color.solarize_(x, spec.solarize_threshold)
     color.normalise_(x, spec.mean, spec.std)

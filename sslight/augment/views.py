@@ -10,10 +10,11 @@ from torch import Tensor
 
 from sslight.augment.crop import cut
 from sslight.augment.draws import seed_of
-from sslight.augment.params import draw_params
+from sslight.augment.params import draw_boxes, draw_params
 from sslight.augment.parts import Part
 from sslight.augment.pixels import finish
 from sslight.augment.presets import PRESETS
+from sslight.augment.reduced import Reduced, largest_factor
 from sslight.augment.spec import ViewSpec
 
 #: Keeps the draws of views apart from others made of the run's seed.
@@ -88,11 +89,14 @@ class Views:
         """Side of the first view in pixels."""
         return self.specs[0].size
 
-    def fetch(self, images: Sequence[Tensor], epoch: Tensor | int, index: Tensor) -> dict[str, Any]:
+    def fetch(
+        self, images: Sequence[Tensor | Reduced], epoch: Tensor | int, index: Tensor
+    ) -> dict[str, Any]:
         """Draw all parameters and cut all views.
 
         Args:
-            images: uint8 ``[C, h, w]`` tensors of any sizes, or one ``[B, C, h, w]``.
+            images: uint8 ``[C, h, w]`` tensors of any sizes, or one ``[B, C, h, w]``; or images
+                decoded at a fraction of their size, of which the same regions are cut.
             epoch: One epoch, or ``[B]``.
             index: Dataset indices ``[B]``.
 
@@ -114,6 +118,28 @@ class Views:
         for number, part in enumerate(self.parts):
             batch.update(part.draw(seed_of(self.seed, _PARTS, number), epoch, index))
         return batch
+
+    def reduction(self, epoch: int, index: int, height: int, width: int) -> int:
+        """Return by how much an image may be divided before ``fetch`` cuts its views.
+
+        Args:
+            epoch: Of the draws.
+            index: Dataset index of the image.
+            height: Of the full image.
+            width: Of the full image.
+
+        Returns:
+            The largest of 1, 2, 4, 8 that leaves the region of every view as many pixels as the
+            view has, in height and width (:data:`~sslight.augment.reduced.MARGIN`).
+        """
+        factor = min(_largest_reduction(spec, min(height, width)) for spec in self.specs)
+        seed, first = seed_of(self.seed, _STREAM), 0
+        for spec in self.specs:
+            numbers = range(first, first := first + spec.count)
+            if factor > 1 and spec.crop == "random":
+                boxes = draw_boxes(spec, seed, epoch, index, numbers, height, width)
+                factor = min(factor, largest_factor(int(boxes[:, 2:].min()) / spec.size))
+        return factor
 
     @torch.no_grad()
     def apply(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -157,20 +183,28 @@ class Views:
         views: list[Tensor] = self.apply(self.fetch(many, epoch, rows))["views"]
         return [view[0] for view in views] if single else views
 
-    def _check_images(self, images: list[Tensor], index: Tensor) -> None:
+    def _check_images(self, images: list[Tensor | Reduced], index: Tensor) -> None:
         if not images:
             raise ValueError("views: got no images")
         if len(index) != len(images):
             raise ValueError(f"views: got {len(images)} images and {len(index)} indices")
         channels = images[0].shape[0]
         for i, image in enumerate(images):
-            if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != channels:
+            kind = (image.dtype, image.ndim) if isinstance(image, Tensor) else (torch.uint8, 3)
+            if kind != (torch.uint8, 3) or image.shape[0] != channels:
                 raise ValueError(
-                    f"views: image {i} is {image.dtype} {list(image.shape)}; expected torch.uint8 "
+                    f"views: image {i} is {kind[0]} {list(image.shape)}; expected torch.uint8 "
                     f"[C, h, w] with the first image's number of channels ({channels})"
                 )
         for spec in self.specs:
             spec.check_channels(channels)
+
+
+def _largest_reduction(spec: ViewSpec, shorter: int) -> int:
+    """Return how far an image with this shorter side may be reduced, wherever the crop lies."""
+    if spec.crop == "none":
+        return 1
+    return largest_factor(shorter / (spec.resized if spec.crop == "center" else spec.size))
 
 
 def _check_specs(specs: tuple[ViewSpec, ...]) -> None:

@@ -20,7 +20,7 @@ from sslight.augment.spec import ViewSpec
 from sslight.augment.views import ViewMaker, make_views
 from sslight.data.bad_images import BadImages
 from sslight.data.batch import RawBatch
-from sslight.data.dataset import OnError, ViewDataset
+from sslight.data.dataset import Decode, OnError, ViewDataset, check_decode
 from sslight.data.limit import Limit
 from sslight.data.loader import EvalLoader, TrainLoader, WorkerOptions, auto_workers
 from sslight.data.sampler import EpochBatches, check_at_least, shard_rows
@@ -51,6 +51,9 @@ class SSLDataModule(pl.LightningDataModule):
         on_error: What to do about unreadable images. ``replace``: another image takes the place,
             with its own index and label; ``skip``: the same in training, while extraction and
             evaluation keep the row, marked as not ok.
+        decode: ``draft`` decodes a JPEG at 1/2, 1/4 or 1/8 of its size where every view is shrunk
+            that far: from 12 megapixels three times the images per second. The same regions are
+            seen; pixels differ by 1.6 of 255 on average and by 18 at the 99.9th percentile at most.
         limit: A number of train images, or a :class:`Limit`.
         test_limit: The same for the test split.
         cache: Where to keep decoded images, so that each is decoded once and not in every epoch:
@@ -76,6 +79,7 @@ class SSLDataModule(pl.LightningDataModule):
         eval_batch_size: int | None = None,
         workers: int | Literal["auto"] = "auto",
         on_error: OnError = "raise",
+        decode: Decode = "exact",
         limit: int | Limit | None = None,
         test_limit: int | Limit | None = None,
         cache: str | Path | None = None,
@@ -89,17 +93,15 @@ class SSLDataModule(pl.LightningDataModule):
         check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size, prefetch=prefetch)
         check_at_least(1, cache_side=cache_side)
         check_at_least(0, workers=workers)
+        check_decode(decode, cache, cache_side)
         given = merge_splits(train, test, splits)
         self.splits = Splits(given, {"train": limit, "test": test_limit}, cache, cache_side)
-        self.views = views
-        self.eval_view = eval_view
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
-        self.workers = workers
-        self.on_error: OnError = on_error
-        self.seed = seed
-        self.pin_memory = pin_memory
-        self.persistent_workers = persistent_workers
+        self.views, self.eval_view = views, eval_view
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.decode: Decode = decode
+        self.view_dataset = partial(ViewDataset, seed=seed, on_error=on_error, decode=decode)
+        self.seed, self.workers = seed, workers
+        self.pin_memory, self.persistent_workers = pin_memory, persistent_workers
         self.prefetch = prefetch
         self.bad_images = BadImages(on_error)
         self._train_loader: TrainLoader | None = None
@@ -206,10 +208,9 @@ class SSLDataModule(pl.LightningDataModule):
             world_size=trainer.world_size,
             accumulate=trainer.accumulate_grad_batches,
         )
-        dataset = ViewDataset(source, self.maker, self.seed, self.on_error, replace=True)
-        options = self._worker_options(source)
+        dataset = self.view_dataset(source, self.maker, replace=True)
         position = partial(strategies.loader_position, trainer)
-        self._train_loader = TrainLoader(dataset, batches, options, position)
+        self._train_loader = TrainLoader(dataset, batches, self._worker_options(source), position)
         return self._train_loader
 
     def teardown(self, stage: str) -> None:
@@ -246,7 +247,7 @@ class SSLDataModule(pl.LightningDataModule):
         source = self.splits.open_decoded(split)
         rows = np.arange(len(source)) if rows is None else rows
         size = batch_size or self.eval_batch_size or self._micro_batch()
-        dataset = ViewDataset(source, self.eval_maker, self.seed, self.on_error, replace=False)
+        dataset = self.view_dataset(source, self.eval_maker, replace=False)
         batches = shard_rows(rows, rank, world_size, size)
         return EvalLoader(dataset, batches, self._worker_options(source))
 

@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from sslight.augment.draws import seed_of
+from sslight.augment.reduced import Reduced, Reducing
 from sslight.augment.views import ViewMaker
 from sslight.data.batch import RawBatch, map_tensors
 from sslight.data.errors import ImageError
@@ -22,9 +24,19 @@ from sslight.data.sources.base import Source
 logger = logging.getLogger("sslight")
 
 OnError = Literal["raise", "skip", "replace"]
+Decode = Literal["exact", "draft"]
 
 #: How many other images are tried in place of an unreadable one.
 _ATTEMPTS = 20
+
+
+def check_decode(decode: Decode, *cached: object) -> None:
+    """Refuse drafts where images are kept: those are decoded once, whole, for every view."""
+    if decode == "draft" and any(kept is not None for kept in cached):
+        raise ValueError(
+            "data: decode: draft and cache or cache_side exclude each other, since kept images are "
+            "decoded once and whole. Remove one of them; cache_side makes kept images small."
+        )
 
 
 class ViewDataset(Dataset[RawBatch]):
@@ -37,16 +49,27 @@ class ViewDataset(Dataset[RawBatch]):
         on_error: What to do about an unreadable image: ``raise``; ``replace`` it by another one,
             with *its* index and label; ``skip``.
         replace: Whether ``skip`` replaces too (training), or keeps the row marked as not ``ok``.
+        decode: ``draft`` decodes images at a fraction of their size, as far as the maker allows
+            it; a maker that is not :class:`~sslight.augment.reduced.Reducing` gets them whole.
     """
 
     def __init__(
-        self, source: Source, maker: ViewMaker, seed: int, on_error: OnError, *, replace: bool
+        self,
+        source: Source,
+        maker: ViewMaker,
+        seed: int,
+        on_error: OnError,
+        *,
+        replace: bool,
+        decode: Decode = "exact",
     ) -> None:
         self.source = source
         self.maker = maker
         self.seed = seed
         self.on_error = on_error
         self.replace = replace
+        # None: the maker gets tensors alone.
+        self._reducing = maker if decode == "draft" and isinstance(maker, Reducing) else None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -67,9 +90,9 @@ class ViewDataset(Dataset[RawBatch]):
         epoch = keys[0][0]
         loaded = [self._load(epoch, int(i)) for _, i in keys]
         index = torch.tensor([i for i, _, _ in loaded], dtype=torch.int64)
-        channels = next((len(image) for _, image, _ in loaded if image is not None), 3)
+        channels = next((image.shape[0] for _, image, _ in loaded if image is not None), 3)
         images = [self._blank(channels) if image is None else image for _, image, _ in loaded]
-        content = self.maker.fetch(images, epoch, index)
+        content = self.maker.fetch(images, epoch, index)  # type: ignore[arg-type]  # see __init__
         content["index"] = index
         content["label"] = self._labels(index)
         content["ok"] = torch.tensor(
@@ -85,7 +108,7 @@ class ViewDataset(Dataset[RawBatch]):
             return torch.full((len(index),), -1, dtype=torch.int64)
         return torch.from_numpy(np.asarray(labels[index.numpy()], dtype=np.int64))
 
-    def _load(self, epoch: int, index: int) -> tuple[int, Tensor | None, list[str]]:
+    def _load(self, epoch: int, index: int) -> tuple[int, Tensor | Reduced | None, list[str]]:
         """Return (index used, image or None, what went wrong on the way)."""
         reasons: list[str] = []
         for attempt in range(_ATTEMPTS):
@@ -109,11 +132,16 @@ class ViewDataset(Dataset[RawBatch]):
             "by data.on_error=replace or skip."
         )
 
-    def _read(self, epoch: int, index: int) -> Tensor:
+    def _read(self, epoch: int, index: int) -> Tensor | Reduced:
         if not getattr(self.source, "random", False):
-            return self.source.load(index)
+            return self._decode(epoch, index)
         with seeded(seed_of(self.seed, epoch, index, 4)):
+            return self._decode(epoch, index)
+
+    def _decode(self, epoch: int, index: int) -> Tensor | Reduced:
+        if self._reducing is None:
             return self.source.load(index)
+        return self.source.load_reduced(index, partial(self._reducing.reduction, epoch, index))
 
     def _blank(self, channels: int) -> Tensor:
         return torch.zeros(channels, self.maker.size, self.maker.size, dtype=torch.uint8)

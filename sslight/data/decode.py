@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sslight.data.draft import Draft, draft, swaps_sides
 from sslight.data.errors import ImageError
 from sslight.data.modes import UnreadableError, to_rgb
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 178_956_970
 """Default limit of width x height: where Pillow itself refuses (13,377 x 13,377)."""
+
+Choice = Callable[[int, int], int]
+"""By what an image of this height and width is divided: 1, 2, 4 or 8."""
 
 # Formats that only hold pixels (JPEG includes MPO, JPEGs of several pictures).
 # Pillow's others can start programs (EPS) or are no images.
@@ -47,11 +51,41 @@ def decode(data: bytes, id: str = "image", *, max_pixels: int = MAX_PIXELS) -> T
     Raises:
         ImageError: the bytes are no image, are truncated, too large, or of an unknown mode.
     """
+    with _explained(data, id):
+        pixels = _fast_jpeg(data, max_pixels)
+        return _by_pillow(data, max_pixels) if pixels is None else pixels
+
+
+def decode_reduced(
+    data: bytes, id: str, choose: Choice, *, max_pixels: int = MAX_PIXELS
+) -> Tensor | Draft:
+    """Decode an image file's bytes at 1, 1/2, 1/4 or 1/8 of its size.
+
+    Args:
+        data: the whole file.
+        id: the image's name, for the error.
+        choose: gives 1, 2, 4 or 8 for the height and width of the upright image; asked for 8-bit
+            grey and colour JPEGs alone.
+        max_pixels: as for `decode`.
+
+    Returns:
+        A `Draft`; or what `decode` gives, where the choice is 1 or the file another one.
+
+    Raises:
+        ImageError: as `decode`.
+    """
+    with _explained(data, id):
+        reduced = _reduced_jpeg(data, choose, max_pixels)
+    return decode(data, id, max_pixels=max_pixels) if reduced is None else reduced
+
+
+@contextmanager
+def _explained(data: bytes, id: str) -> Iterator[None]:
+    """Turn what decoders raise into an `ImageError` that says what is wrong with the file."""
     if not data:
         raise ImageError(id, "the file is empty (0 bytes)")
     try:
-        pixels = _fast_jpeg(data, max_pixels)
-        return _by_pillow(data, max_pixels) if pixels is None else pixels
+        yield
     except UnreadableError as error:
         raise ImageError(id, str(error)) from None
     except MemoryError:
@@ -84,8 +118,7 @@ def _fast_jpeg(data: bytes, max_pixels: int) -> Tensor | None:
     pixels = _torchvision_jpeg(data)
     if pixels is None or not has_exif:
         return pixels
-    with _pillow(data, max_pixels) as image:
-        orientation = _orientation(image)
+    orientation = _orientation_in(data, max_pixels)
     if orientation == 1:
         return pixels
     return _to_tensor(_upright(pixels.permute(1, 2, 0).numpy(), orientation))
@@ -133,6 +166,20 @@ def _jpeg_header(data: bytes) -> tuple[int, int, bool] | None:
         has_exif |= marker == 0xE1
         at += 2 + size
     return None
+
+
+def _reduced_jpeg(data: bytes, choose: Choice, max_pixels: int) -> Draft | None:
+    """Decode an ordinary JPEG at the size chosen for it; None where that is the full one."""
+    header = _jpeg_header(data)
+    if header is None:
+        return None
+    width, height, has_exif = header
+    orientation = _orientation_in(data, max_pixels) if has_exif else 1
+    factor = choose(width, height) if swaps_sides(orientation) else choose(height, width)
+    if factor == 1:
+        return None
+    with _pillow(data, max_pixels) as image:
+        return draft(image, factor, orientation)
 
 
 # --- everything else: Pillow ---------------------------------------------------------------------
@@ -199,6 +246,11 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 def _to_tensor(rgb: np.ndarray) -> Tensor:
     return torch.from_numpy(np.require(rgb, requirements=["C", "W"])).permute(2, 0, 1)
+
+
+def _orientation_in(data: bytes, max_pixels: int) -> int:
+    with _pillow(data, max_pixels) as image:
+        return _orientation(image)
 
 
 def _orientation(image: Image) -> int:

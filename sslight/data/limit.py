@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from sslight.augment.reduced import Reduced
+from sslight.data.decode import Choice
 from sslight.data.sources.base import Source
 
 
@@ -138,6 +140,10 @@ class Subset(Source):
     def load(self, i: int) -> Tensor:
         """Returns the source's image of this row."""
         return self.source.load(self._row(i))
+
+    def load_reduced(self, i: int, choose: Choice) -> Tensor | Reduced:
+        """Returns the source's image of this row, divided by what `choose` gives."""
+        return self.source.load_reduced(self._row(i), choose)
 
     def file(self, i: int) -> bytes | None:
         """Returns the source's file of this row, or None."""

@@ -15,7 +15,6 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from sslight.data.datamodule import SSLDataModule
-from sslight.data.dataset import ViewDataset
 from sslight.module import SSLModule
 
 #: Micro-batches to measure after the first two, which start workers and warm caches.
@@ -191,7 +190,7 @@ def load_seconds(data: SSLDataModule, images: int) -> float:
     """
     source = data.source("train")
     timed = min(images, len(source), 64)
-    dataset = ViewDataset(source, data.maker, data.seed, data.on_error, replace=True)
+    dataset = data.view_dataset(source, data.maker, replace=True)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -172,6 +172,7 @@ def _manifest(
         view=view_fields(datamodule.clean_view()),
         layers=layers,
         meta=dict(meta or {}),
+        decode=getattr(datamodule, "decode", "exact"),
     )
 
 

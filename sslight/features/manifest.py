@@ -45,6 +45,7 @@ class Manifest:
         layers: Name to entry.
         splits: Name to entry.
         meta: Whatever the writer adds; it does not decide anything.
+        decode: How the images were decoded, ``exact`` or ``draft``.
     """
 
     backbone: Any
@@ -53,6 +54,7 @@ class Manifest:
     layers: dict[str, LayerEntry] = field(default_factory=dict)
     splits: dict[str, SplitEntry] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    decode: str = "exact"
 
     def to_json(self) -> str:
         """As text."""
@@ -84,6 +86,8 @@ class Manifest:
             found.append(f"weights: there {_short(self.weights)}, now {_short(other.weights)}")
         if _plain(self.view) != _plain(other.view):
             found.append(f"view: there {self.view}, now {other.view}")
+        if self.decode != other.decode:
+            found.append(f"decode: there {self.decode}, now {other.decode}")
         mine, theirs = _asked(self.layers), _asked(other.layers)
         if mine != theirs:
             found.append(f"layers: there {mine}, now {theirs}")

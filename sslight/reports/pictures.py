@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from sslight.callbacks.view_grid import draw_grid
-from sslight.data.dataset import ViewDataset
 from sslight.data.errors import ImageError
 from sslight.reports.base import Facts, GapError
 
@@ -144,7 +143,7 @@ def _drawn(data: Any) -> Any:
     try:
         source = data.source("train")
         rows = np.unique(np.linspace(0, len(source) - 1, _DRAWN).astype(int))
-        dataset = ViewDataset(source, data.maker, data.seed, "replace", replace=True)
+        dataset = data.view_dataset(source, data.maker, on_error="replace", replace=True)
         raw = dataset.__getitems__([(0, int(row)) for row in rows])
     except (ImageError, OSError, ValueError) as error:
         raise GapError(f"The views cannot be drawn: {error}") from error

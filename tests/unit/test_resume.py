@@ -43,6 +43,7 @@ def changed(path: str, value: object) -> dict[str, object]:
     [
         ("method.temperature", 0.2),
         ("data.batch_size", 16),
+        ("data.decode", "draft"),
         ("trainer.max_epochs", 20),
         ("seed", 1),
         ("optim.lr", 0.5),

@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from sslight.data.decode import MAX_PIXELS, decode
+from sslight.augment.reduced import Reduced
+from sslight.data.decode import MAX_PIXELS, Choice, decode, decode_reduced
 from sslight.data.errors import ImageError
 from sslight.data.index import Index
 from sslight.data.index_cache import cached, reopen
@@ -106,12 +107,18 @@ class IndexedSource(Source):
 
     def load(self, i: int) -> Tensor:
         """Return image `i` as uint8 `[3, H, W]`; raise `ImageError` if that cannot be done."""
+        return decode(self._bytes(i), self.id(i), max_pixels=self.max_pixels)
+
+    def load_reduced(self, i: int, choose: Choice) -> Tensor | Reduced:
+        """Return image `i` divided by what `choose` gives; see `Source.load_reduced`."""
+        return decode_reduced(self._bytes(i), self.id(i), choose, max_pixels=self.max_pixels)
+
+    def _bytes(self, i: int) -> bytes:
         try:
-            data = self._read(i)
+            return self._read(i)
         except OSError as error:
             reason = f"cannot be read: {error.strerror or error}"
             raise ImageError(self.id(i), reason) from error
-        return decode(data, self.id(i), max_pixels=self.max_pixels)
 
     def __getstate__(self) -> dict[str, Any]:
         mapped = ("_index", "labels", "classes")

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from sslight.augment.reduced import Reduced
+from sslight.data.decode import Choice
+
 
 class Source(ABC):
     """An ordered set of images.
@@ -42,6 +45,14 @@ class Source(ABC):
     @abstractmethod
     def load(self, i: int) -> Tensor:
         """Return image `i` as uint8 `[C, H, W]`, RGB; raise `ImageError` if it cannot be read."""
+
+    def load_reduced(self, i: int, choose: Choice) -> Tensor | Reduced:
+        """Return image `i` divided by what `choose` gives for its height and width.
+
+        A source that cannot decode at a fraction of an image's size returns what `load` does.
+        """
+        del choose
+        return self.load(i)
 
     def file(self, i: int) -> bytes | None:
         """Return the image file of row `i` as it is; None for a source whose rows are no files."""

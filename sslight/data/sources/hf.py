@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sslight.data.decode import decode
+from sslight.augment.reduced import Reduced
+from sslight.data.decode import Choice, decode, decode_reduced
 from sslight.data.errors import ImageError
 from sslight.data.sources._labels import as_labels, fingerprint
 from sslight.data.sources.base import Source
@@ -103,17 +104,24 @@ class HF(Source):
 
     def load(self, i: int) -> Tensor:
         """Returns image ``i`` as uint8 ``[3, H, W]``; one it cannot read is an `ImageError`."""
+        return decode(self._bytes(i), self.id(i))
+
+    def load_reduced(self, i: int, choose: Choice) -> Tensor | Reduced:
+        """Returns image ``i`` divided by what ``choose`` gives; see `Source.load_reduced`."""
+        return decode_reduced(self._bytes(i), self.id(i), choose)
+
+    def _bytes(self, i: int) -> bytes:
         name = self.id(i)
         stored = self._rows[i][self._column]
         if stored is None:
             raise ImageError(name, "the row holds no image")
-        data = stored["bytes"]
-        if data is None:
-            try:
-                data = Path(stored["path"]).read_bytes()
-            except OSError as error:
-                raise ImageError(name, f"cannot be read: {error}") from error
-        return decode(data, name)
+        data: bytes | None = stored["bytes"]
+        if data is not None:
+            return data
+        try:
+            return Path(stored["path"]).read_bytes()
+        except OSError as error:
+            raise ImageError(name, f"cannot be read: {error}") from error
 
     def stamp(self, i: int) -> str:
         """Return the hash that ``datasets`` keeps of everything that made these rows."""

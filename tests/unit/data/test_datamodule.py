@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -286,3 +287,9 @@ def test_who_borrows_a_split_does_not_end_its_memory(tmp_path: Path) -> None:
 def test_a_side_of_no_pixels() -> None:
     with pytest.raises(ValueError, match="cache_side is 0"):
         module(train=Numbered(4), cache_side=0)
+
+
+@pytest.mark.parametrize("kept", [{"cache": "ram"}, {"cache_side": 64}])
+def test_drafts_are_refused_where_images_are_kept(kept: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="exclude each other"):
+        SSLDataModule(Shapes(8, size=16), decode="draft", **kept)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image, features
 
-from sslight.data.decode import decode
+from sslight.data.decode import decode, decode_reduced
 from sslight.data.errors import ImageError
 from sslight.data.modes import MODES
 
@@ -311,3 +311,38 @@ def test_real_photos_decode_as_pillow_does():
             grey += image.mode == "L"
             assert np.array_equal(out, np.asarray(image.convert("RGB"))), path.name
     assert grey >= 1
+
+
+# --- at a fraction of the size ------------------------------------------------------------------
+
+
+def never(height, width):
+    raise AssertionError(f"asked for {height} x {width}")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "CMYK"])
+def test_only_ordinary_jpegs_are_asked_about(kind):
+    image = Image.fromarray(smooth())
+    is_cmyk = kind == "CMYK"
+    data = encoded(image.convert("CMYK"), "JPEG") if is_cmyk else encoded(image, kind)
+    assert torch.equal(decode_reduced(data, "image", never), decode(data))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_undivided_is_bit_for_bit_decode_and_asked_upright(orientation):
+    exif, asked = Image.Exif(), []
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(smooth(24, 40)), "JPEG", exif=exif)
+    found = decode_reduced(data, "image", lambda *size: asked.append(size) or 1)
+    assert torch.equal(found, decode(data))
+    assert asked == [(40, 24) if orientation == 6 else (24, 40)]
+
+
+@pytest.mark.parametrize("factor", [1, 4])
+def test_broken_files_are_named_at_any_size(factor):
+    whole = encoded(Image.fromarray(noise(64, 64, 3)), "JPEG")
+    for data, words in ((b"", "empty"), (whole[:900], "truncated"), (b"junk", "known format")):
+        with pytest.raises(ImageError, match=rf"^photo: .*{words}"):
+            decode_reduced(data, "photo", lambda height, width: factor)
+    with pytest.raises(ImageError, match="more than max_pixels=100"):
+        decode_reduced(whole, "photo", lambda height, width: factor, max_pixels=100)

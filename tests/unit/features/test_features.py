@@ -127,6 +127,11 @@ def test_nothing_is_computed_twice_and_splits_can_be_added(net, tmp_path):
     assert list(load_features(tmp_path)) == ["train", "test"]
 
 
+def drafted(data):
+    data.decode = "draft"
+    return data
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -134,6 +139,10 @@ def test_nothing_is_computed_twice_and_splits_can_be_added(net, tmp_path):
         (lambda: (network(), FakeData({"train": 9}), {"layers": ["res3"]}), "layers: there"),
         (lambda: (network(), FakeData({"train": 9}), {"dtype": "float16"}), "layers: there"),
         (lambda: (network(), FakeData({"train": 9}, side=24), {}), "view: there"),
+        (
+            lambda: (network(), drafted(FakeData({"train": 9})), {}),
+            "decode: there exact, now draft",
+        ),
         (lambda: (network(), FakeData({"train": 10}), {}), "split 'train': there 9 images"),
         (lambda: (network(), FakeData({"train": 9}, seed=1), {}), "split 'train': there 9 images"),
     ],
