@@ -102,7 +102,7 @@ class SSLDataModule(pl.LightningDataModule):
         self.view_dataset = partial(ViewDataset, seed=seed, on_error=on_error, decode=decode)
         self.seed, self.workers = seed, workers
         self.pin_memory, self.persistent_workers = pin_memory, persistent_workers
-        self.prefetch = prefetch
+        self.prefetch, self.on_error = prefetch, on_error
         self.bad_images = BadImages(on_error)
         self._train_loader: TrainLoader | None = None
 

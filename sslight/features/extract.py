@@ -196,7 +196,9 @@ def _extract_split(
             "%s: %d of %d rows are there already.", split, len(own) - len(missing), len(own)
         )
     size = options.batch_size or _batch_size(datamodule)
-    rows = _whole_batches(own, missing, size)
+    wanted = np.zeros(entry.count, dtype=bool)
+    wanted[missing] = True
+    rows = _whole_batches(own, wanted, size)
     blocks = iterate(
         backbone, datamodule, split, device, options.layers, rows=rows, batch_size=size
     )
@@ -209,7 +211,7 @@ def _extract_split(
                 labels, ids = datamodule.labels(split), datamodule.ids(split)
                 made = writer.open(split, entry, layers, labels=labels, ids=ids)
                 out = stack.enter_context(made)
-            new = np.isin(block.index, missing)
+            new = wanted[block.index]
             arrays = _arrays(block, out.layers)
             out.write(block.index[new], {k: v[new] for k, v in arrays.items()}, block.ok[new])
             done += int(new.sum())
@@ -230,14 +232,15 @@ def _batch_size(datamodule: Any) -> int:
     return int(getattr(datamodule, "eval_batch_size", None) or min(datamodule.batch_size, 256))
 
 
-def _whole_batches(own: np.ndarray, missing: np.ndarray, size: int) -> np.ndarray:
-    """The rows of every batch that has a missing one.
+def _whole_batches(own: np.ndarray, wanted: np.ndarray, size: int) -> np.ndarray:
+    """The rows of every batch that has a wanted one.
 
     An interrupted extraction thus forms the same batches as a straight one, and since the last
     digits of a feature may depend on its batch, it stores the same numbers.
     """
-    batch = np.arange(len(own)) // size
-    return own[np.isin(batch, batch[np.isin(own, missing)])]
+    starts = np.arange(0, len(own), size)
+    taken = np.logical_or.reduceat(wanted[own], starts) if len(own) else starts
+    return own[np.repeat(taken, size)[: len(own)]]
 
 
 def _with_shapes(layers: Mapping[str, LayerEntry], block: FeatureBlock) -> dict[str, LayerEntry]:

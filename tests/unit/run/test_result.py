@@ -47,7 +47,7 @@ def test_from_fit_to_accuracy_by_objects(tmp_path, monkeypatch):
     assert repr(backbone) == "LoadedBackbone(resnet10 from mine: images of 16 px to 16 numbers)"
     assert sslight.load_backbone(trained.method).embed_dim == 16
     assert type(sslight.load_method(trained)) is sslight.SimCLR
-    assert repr(trained.data) == "SSLDataModule(train, test; batches of 8)"
+    assert repr(trained.data) == "SSLDataModule(train, test; 8 a batch)"
 
 
 @pytest.mark.filterwarnings("ignore")

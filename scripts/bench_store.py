@@ -1,0 +1,143 @@
+"""Extraction of generated rows: what memory and time do as they grow, and the store against a file.
+
+Each size is extracted by a process of its own, whose private memory is watched.
+
+    python scripts/bench_store.py                       # 10 thousand and a million rows
+    python scripts/bench_store.py --largest 10000000
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from _bench import Bench, arguments, at_least, at_most
+from torch import Tensor, nn
+
+from sslight import SSLDataModule, ViewSpec
+from sslight.data.sources.fake import Fake
+from sslight.features.extract import ExtractOptions, extract_features
+from sslight.features.files import RowWriter
+from sslight.features.manifest import LayerEntry
+
+SMALL, SIZE, WIDTH, BLOCK = 10_000, 4, 2048, 4096
+
+
+class Blank(Fake):
+    """Rows that cost nothing to load."""
+
+    def load(self, i: int) -> Tensor:
+        """Return a black image."""
+        self._check(i)
+        return torch.zeros(3, SIZE, SIZE, dtype=torch.uint8)
+
+
+class Flat(nn.Module):
+    """An embedding that costs nothing to compute."""
+
+    embed_dim = 3 * SIZE * SIZE
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed images."""
+        return images.flatten(1)
+
+
+def main() -> None:
+    """Measure all rows, or be the process of one size."""
+    if len(sys.argv) == 3 and sys.argv[1] == "--child":
+        print(json.dumps(extracted(int(sys.argv[2]))))
+        return
+    args = arguments(__doc__, largest=1_000_000, megabytes=512)
+    bench = Bench("feature store", args)
+    growth(bench)
+    writing(bench)
+
+
+def growth(bench: Bench) -> None:
+    """Compare the largest size with the small one."""
+    small, large = (child(rows) for rows in (SMALL, bench.args.largest))
+    what = f"extraction of {bench.args.largest:,} generated rows"
+    against = f"{SMALL:,} rows"
+    more = (large["anonymous"] - small["anonymous"]) / 2**20
+    bench.keep(f"{what}: more private memory", [more], at_most(500, "MB"), against)
+    per_row = 1e6 * large["seconds"] / bench.args.largest
+    bench.keep(f"{what}: CPU time a row", [per_row], None, unit="us")
+
+
+def child(rows: int) -> dict[str, float]:
+    """Extract so many rows in a new process."""
+    words = [sys.executable, __file__, "--child", str(rows)]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def extracted(rows: int) -> dict[str, float]:
+    """Extract, and return the most private memory and the CPU time."""
+    torch.set_num_threads(1)
+    view = ViewSpec(size=SIZE, crop="center")
+    data = SSLDataModule(Blank(rows, size=SIZE), eval_view=view, views="simclr", workers=0)
+    most, over = [0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            most[0] = max(most[0], private_memory())
+
+    threading.Thread(target=watch, daemon=True).start()
+    start = time.process_time()
+    with TemporaryDirectory() as folder:
+        extract_features(Flat(), data, ExtractOptions(batch_size=BLOCK), folder)
+    over.set()
+    return {"anonymous": most[0], "seconds": time.process_time() - start}
+
+
+def private_memory() -> int:
+    """Bytes that are in memory and in no file."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+
+def writing(bench: Bench) -> None:
+    """Write blocks of features through the store, or into a file."""
+    count = bench.args.megabytes * 2**20 // (4 * WIDTH)
+    block = np.random.default_rng(0).standard_normal((BLOCK, WIDTH), dtype=np.float32)
+    starts = range(0, count - BLOCK + 1, BLOCK)
+    with TemporaryDirectory() as folder:
+
+        def store() -> None:
+            path = Path(folder) / "split"
+            path.mkdir(exist_ok=True)
+            (path / "done").write_bytes(bytes(count))
+            np.lib.format.open_memmap(path / "x.npy", "w+", np.float32, (count, WIDTH))
+            writer = RowWriter(path, {"x": LayerEntry((WIDTH,), "<f4", "", "")}, BLOCK)
+            for start in starts:
+                writer.write(np.arange(start, start + BLOCK), {"x": block}, np.ones(BLOCK, bool))
+            writer.close()
+
+        def file() -> None:
+            with open(Path(folder) / "raw", "wb") as raw:
+                for _ in starts:
+                    raw.write(block)
+                    raw.flush()
+                    os.fsync(raw.fileno())
+
+        bench.compare(
+            f"writing {bench.args.megabytes} MB of features, flushed every {BLOCK} rows",
+            store,
+            file,
+            against="a plain file, synced as often",
+            reach=at_least(0.9),
+            clock=time.perf_counter,
+        )
+
+
+if __name__ == "__main__":
+    main()
