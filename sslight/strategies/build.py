@@ -9,7 +9,6 @@ import pytorch_lightning as pl
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch import nn
 
-from sslight.modules.checkpointing import repeated_blocks
 from sslight.modules.ema import EMA
 from sslight.modules.snapshot import Snapshot
 from sslight.strategies.reduction import ManualReductionStrategy
@@ -84,8 +83,6 @@ def shard_children(module: pl.LightningModule) -> None:
     """Shard each child of a module over the data-parallel ranks, for ``configure_model``.
 
     Of a teacher it is the network inside, which evaluation calls without the teacher around it.
-    Repeated blocks are units of their own: one of them at a time is whole on a rank, and the next
-    one is gathered meanwhile.
     """
     from torch.distributed.fsdp import fully_shard
 
@@ -96,8 +93,7 @@ def shard_children(module: pl.LightningModule) -> None:
     for child in module.children():
         network = _network_of(child)
         if any(True for _ in network.parameters()):
-            for unit in (*repeated_blocks(network), network):
-                fully_shard(unit, mesh=module.device_mesh["data_parallel"])
+            fully_shard(network, mesh=module.device_mesh["data_parallel"])
             for name in ("tokens", "block_outputs"):
                 if hasattr(network, name):
                     _gather_for(network, name)
