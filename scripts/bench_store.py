@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from sslight import SSLDataModule, ViewSpec
 from sslight.data.sources.fake import Fake
 from sslight.features.extract import ExtractOptions, extract_features
-from sslight.features.files import RowWriter
+from sslight.features.files import RowWriter, create_split
 from sslight.features.manifest import LayerEntry
 
 SMALL, SIZE, WIDTH, BLOCK = 10_000, 4, 2048, 4096
@@ -113,11 +113,9 @@ def writing(bench: Bench) -> None:
     with TemporaryDirectory() as folder:
 
         def store() -> None:
-            path = Path(folder) / "split"
-            path.mkdir(exist_ok=True)
-            (path / "done").write_bytes(bytes(count))
-            np.lib.format.open_memmap(path / "x.npy", "w+", np.float32, (count, WIDTH))
-            writer = RowWriter(path, {"x": LayerEntry((WIDTH,), "<f4", "", "")}, BLOCK)
+            path, layers = Path(folder) / "split", {"x": LayerEntry((WIDTH,), "<f4", "", "")}
+            create_split(path, count, layers, labels=None, ids=map(str, range(count)))
+            writer = RowWriter(path, layers, BLOCK)
             for start in starts:
                 writer.write(np.arange(start, start + BLOCK), {"x": block}, np.ones(BLOCK, bool))
             writer.close()
