@@ -14,7 +14,7 @@ import torch
 from _bench import Bench, arguments, at_least, at_most, in_turns
 from torch.nn.functional import normalize
 
-from sslight.eval._heads import Settings, fit_heads, logits_of
+from sslight.eval._heads import Settings, fit_heads
 from sslight.eval.votes import nearest
 from sslight.modules.kmeans import kmeans
 
@@ -89,7 +89,7 @@ def linear(bench: Bench) -> None:
 
     def ours() -> None:
         heads = fit_heads(train, labels[:n], np.arange(n), Settings(lr, decay, 20, 256, 0))
-        guess = logits_of(heads, test, np.arange(n)).argmax(2)
+        guess = heads(test).argmax(2)
         best["ours"] = float((guess == labels[n:, None]).double().mean(0).max())
 
     def theirs() -> None:
