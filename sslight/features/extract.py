@@ -240,7 +240,8 @@ def _whole_batches(own: np.ndarray, wanted: np.ndarray, size: int) -> np.ndarray
     """
     starts = np.arange(0, len(own), size)
     taken = np.logical_or.reduceat(wanted[own], starts) if len(own) else starts
-    return own[np.repeat(taken, size)[: len(own)]]
+    kept: np.ndarray = own[np.repeat(taken, size)[: len(own)]]
+    return kept
 
 
 def _with_shapes(layers: Mapping[str, LayerEntry], block: FeatureBlock) -> dict[str, LayerEntry]:
