@@ -63,8 +63,10 @@ def main() -> None:
 
 def growth(bench: Bench) -> None:
     """Compare the largest size with the small one."""
-    small, large = (child(rows) for rows in (SMALL, bench.args.largest))
     what = f"extraction of {bench.args.largest:,} generated rows"
+    if not bench.wants(what):
+        return
+    small, large = (child(rows) for rows in (SMALL, bench.args.largest))
     against = f"{SMALL:,} rows"
     more = (large["anonymous"] - small["anonymous"]) / 2**20
     bench.keep(f"{what}: more private memory", [more], at_most(500, "MB"), against)

@@ -17,6 +17,7 @@ from sslight.augment.crop import resize
 from sslight.data.fill import Filling
 from sslight.data.packed import FORMAT, PackedImages
 from sslight.data.shelf import MemoryHome, Shelf
+from sslight.data.sources._derived import Derived, lineage
 from sslight.data.sources._paths import expand
 from sslight.data.sources.base import Source
 from sslight.errors import refusing
@@ -27,7 +28,7 @@ _ROWS_AT_ONCE = 4096
 _THREADS = 8  # that ask for sizes and times of files; a network disk answers after a while
 
 
-class Decoded(Source):
+class Decoded(Derived):
     """Another source, image for image, strides and unreadable images included.
 
     Until `fill` or `attach` was called it decodes as the source does. What cannot be read is not
@@ -41,18 +42,12 @@ class Decoded(Source):
     """
 
     def __init__(self, source: Source, cache: str | Path | None, side: int | None = None) -> None:
-        self.source = source
+        super().__init__(source)
         self.cache = cache if cache in (None, "ram") else expand(str(cache))
         self.side = side
         self._images: PackedImages | None = None
         self._home: MemoryHome | None = None
         self._folder: Path | None = None
-        self._like_source()
-
-    def _like_source(self) -> None:
-        self.split = self.source.split
-        self.labels, self.classes = self.source.labels, self.source.classes
-        self.random, self.in_memory = self.source.random, self.source.in_memory
 
     # ---------------------------------------------------------------- what is kept
 
@@ -133,19 +128,10 @@ class Decoded(Source):
         digest = hashlib.sha256(json.dumps(about).encode())
         for stamps in _stamps(self.source):
             digest.update(stamps)
-        return f"{type(_innermost(self.source)).__name__.lower()}-{digest.hexdigest()[:24]}"
+        *_, innermost = lineage(self.source)
+        return f"{type(innermost).__name__.lower()}-{digest.hexdigest()[:24]}"
 
     # ---------------------------------------------------------------- a source
-
-    def open(self) -> None:
-        """Open the source."""
-        self.source.open()
-        self._like_source()
-
-    def align(self, classes: list[str]) -> None:
-        """Renumber the source's labels, and so these; see `Source.align`."""
-        self.source.align(classes)
-        self._like_source()
 
     def __len__(self) -> int:
         return len(self.source)
@@ -209,18 +195,7 @@ def shrink(image: Tensor, side: int | None) -> Tensor:
 
 def decoded_in(source: Source) -> Decoded | None:
     """Return the `Decoded` among a source and those it takes its rows from."""
-    while not isinstance(source, Decoded):
-        inner = getattr(source, "source", None)
-        if not isinstance(inner, Source):
-            return None
-        source = inner
-    return source
-
-
-def _innermost(source: Source) -> Source:
-    while isinstance(inner := getattr(source, "source", None), Source):
-        source = inner
-    return source
+    return next((one for one in lineage(source) if isinstance(one, Decoded)), None)
 
 
 def _stamps(source: Source) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sslight.augment.reduced import Reduced
 from sslight.data.decode import Choice
+from sslight.data.sources._derived import Derived
 from sslight.data.sources.base import Source
 
 
@@ -99,7 +100,7 @@ def _quotas(total: int, classes: int) -> np.ndarray:
     return np.array([total // classes + (k < total % classes) for k in range(classes)])
 
 
-class Subset(Source):
+class Subset(Derived):
     """Some rows of a source, in the order given; everything else is the source's.
 
     Args:
@@ -108,31 +109,15 @@ class Subset(Source):
     """
 
     def __init__(self, source: Source, rows: np.ndarray) -> None:
-        self.source = source
         self.rows = np.asarray(rows, dtype=np.int64)
         if len(self.rows) and not 0 <= self.rows.min() <= self.rows.max() < len(source):
             raise IndexError(
                 f"rows {self.rows.min()}..{self.rows.max()} of a source with {len(source)} images"
             )
-        self.split = source.split
-        self._like_source()
+        super().__init__(source)
 
-    def _like_source(self) -> None:
-        self.random, self.in_memory = self.source.random, self.source.in_memory
-        labels = self.source.labels
-        self.labels = None if labels is None else np.asarray(labels[self.rows])
-        self.classes = self.source.classes
-
-    def open(self) -> None:
-        """Open the source."""
-        self.source.split = self.split
-        self.source.open()
-        self._like_source()
-
-    def align(self, classes: list[str]) -> None:
-        """Renumber the source's labels, and so these; see `Source.align`."""
-        self.source.align(classes)
-        self._like_source()
+    def _of_rows(self, labels: np.ndarray) -> np.ndarray:
+        return np.asarray(labels[self.rows])
 
     def __len__(self) -> int:
         return len(self.rows)
