@@ -31,8 +31,8 @@ class Settings:
         compile: What ``torch.compile`` compiles while training: the ``backbone`` with its momentum
             teachers, the whole ``loss`` with backbone and heads, or null for nothing.
         channels_last: Train with the channels of images and activations innermost in memory:
-            convolutional steps are 1.1 to 1.5 times as fast, transformers as they were, and only
-            networks that end in maps of a few pixels are better off without.
+            most convolutional networks are quicker, transformers as they were; those that end in
+            maps of a few pixels are better off without.
     """
 
     seed: int = 0
