@@ -162,8 +162,9 @@ class SSLModule(pl.LightningModule):
         """
         from sslight.features.compute import dataset_features
 
-        data = self._datamodule
-        return dataset_features(self.eval_backbone, data, split, device=self.device, rows=rows)
+        data, backbone = self._datamodule, self.eval_backbone
+        with strategies.gathered(backbone):
+            return dataset_features(backbone, data, split, device=self.device, rows=rows)
 
     # ---------------------------------------------------------------- Lightning's hooks
 

@@ -4,7 +4,7 @@ Lightning's private names appear here and nowhere else; ``tests/unit/strategies/
 the versions they were seen in.
 """
 
-from sslight.strategies.build import STRATEGIES, ShardedStrategy, shard_children
+from sslight.strategies.build import STRATEGIES
 from sslight.strategies.checkpoint_io import AtomicCheckpointIO
 from sslight.strategies.layout import interleave_channels
 from sslight.strategies.loop import (
@@ -20,6 +20,7 @@ from sslight.strategies.loop import (
     settle_epoch,
 )
 from sslight.strategies.reduction import ManualReductionStrategy
+from sslight.strategies.sharding import ShardedStrategy, gathered, shard_children
 from sslight.strategies.signals import StopSignal
 from sslight.strategies.sync_batchnorm import SyncBatchNormPlugin
 
@@ -32,6 +33,7 @@ __all__ = [
     "SyncBatchNormPlugin",
     "batches_done",
     "batches_per_epoch",
+    "gathered",
     "interleave_channels",
     "is_accumulating",
     "is_logging_step",

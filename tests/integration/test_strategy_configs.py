@@ -9,10 +9,12 @@ import pytest
 import tiny
 import torch
 from ranks import run_ranks
+from torch.distributed.fsdp import FSDPModule
 
 import sslight
 from sslight import config
 from sslight.distributed import world_size
+from sslight.modules.checkpointing import repeated_blocks
 
 pytestmark = pytest.mark.ranks
 STEPS = 2
@@ -65,7 +67,11 @@ def train(folder: Path, path: Path, strategy: str | None) -> None:
         "devices": world_size(),
         "strategy": strategy or node["trainer"]["strategy"],
     }
-    sslight.fit({**node, "run_dir": str(folder / path.stem)})
+    result = sslight.fit({**node, "run_dir": str(folder / path.stem)})
+    if node["trainer"]["strategy"] == "model_parallel":
+        blocks = repeated_blocks(result.method.backbone)
+        assert blocks
+        assert all(isinstance(block, FSDPModule) for block in blocks)
 
 
 def all_on_rank(folder: Path) -> None:

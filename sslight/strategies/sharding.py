@@ -1,0 +1,137 @@
+"""FSDP2: which parts of a method are sharded, and when they stand whole on a rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import ModelParallelStrategy
+from torch import nn
+from torch.distributed.fsdp import FSDPModule
+
+from sslight.modules.checkpointing import repeated_blocks
+from sslight.modules.ema import EMA
+from sslight.modules.snapshot import Snapshot
+
+
+class ShardedStrategy(ModelParallelStrategy):
+    """FSDP2 over all ranks; checkpoints are one file that any number of ranks can read."""
+
+    def __init__(self, process_group_backend: str | None = None) -> None:
+        if not hasattr(FSDPModule, "set_reshard_after_forward"):
+            raise RuntimeError("strategy: model_parallel needs torch 2.8 or newer.")
+        super().__init__(
+            tensor_parallel_size=1,
+            save_distributed_checkpoint=False,
+            process_group_backend=process_group_backend,
+        )
+
+    def setup_environment(self) -> None:
+        """Shard over every process, whatever their number."""
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
+
+    def synchronise_layers(self, module: nn.Module) -> None:
+        """Apply the batch-norm plugin, as DDP does, before anything is sharded."""
+        if self._layer_sync is not None:
+            self._layer_sync.apply(module)
+
+    def on_validation_start(self) -> None:
+        """Gather everything: a rank with fewer images makes fewer calls."""
+        hold_whole(cast(nn.Module, self.lightning_module))
+
+    def on_validation_end(self) -> None:
+        """Shard everything again."""
+        release(cast(nn.Module, self.lightning_module))
+
+    on_test_start = on_predict_start = on_validation_start
+    on_test_end = on_predict_end = on_validation_end
+
+
+def shard_children(module: pl.LightningModule) -> None:
+    """Shard each child of a module over the data-parallel ranks, for ``configure_model``.
+
+    Of a teacher it is the network inside, which evaluation calls without the teacher around it.
+    Repeated blocks are units of their own: each is gathered when it is called and given back after
+    it, and the next one is on its way meanwhile.
+    """
+    from torch.distributed.fsdp import fully_shard
+
+    if isinstance(module.trainer.strategy, ShardedStrategy):
+        module.trainer.strategy.synchronise_layers(module)
+    if module.device_mesh is None:
+        raise RuntimeError("Sharding needs a device mesh: use strategy: model_parallel.")
+    mesh = module.device_mesh["data_parallel"]
+    for network in map(_network_of, module.children()):
+        if any(True for _ in network.parameters()):
+            for unit in (*repeated_blocks(network), network):
+                fully_shard(unit, mesh=mesh, reshard_after_forward=True)
+            for name in ("tokens", "block_outputs"):
+                if hasattr(network, name):
+                    _gather_for(network, name)
+
+
+@contextmanager
+def gathered(module: nn.Module) -> Iterator[None]:
+    """Keep sharded parameters whole on every rank inside, so that each may call at its own time.
+
+    Ranks evaluate different numbers of batches, and a gather that one of them does not take part in
+    waits for ever. All ranks must enter and leave; nothing happens where nothing is sharded.
+    """
+    hold_whole(module)
+    try:
+        yield
+    finally:
+        release(module)
+
+
+def hold_whole(module: nn.Module) -> None:
+    """Gather every sharded part of a module, until :func:`release`."""
+    with torch.inference_mode(False):  # the buffers gathered into serve training, too
+        for unit in _units(module):
+            unit.set_reshard_after_forward(False, recurse=False)
+            unit.unshard()
+
+
+def release(module: nn.Module) -> None:
+    """Give back what :func:`hold_whole` gathered."""
+    for unit in _units(module):
+        unit.set_reshard_after_forward(True, recurse=False)
+        unit.reshard()
+
+
+def _units(module: nn.Module) -> Iterator[Any]:
+    return (part for part in module.modules() if hasattr(part, "unshard"))
+
+
+def _network_of(child: nn.Module) -> nn.Module:
+    if isinstance(child, EMA):
+        return child.teacher
+    return child.copy if isinstance(child, Snapshot) else child
+
+
+def _gather_for(network: nn.Module, name: str) -> None:
+    """Let a method gather the parameters as ``forward`` does, except when ``forward`` calls it.
+
+    FSDP2 takes the end of a method within ``forward`` for the end of ``forward`` and then gives the
+    parameters back for good: ranks that evaluate different numbers of batches would hang.
+    """
+    from torch.distributed.fsdp import register_fsdp_forward_method
+
+    plain, depth = getattr(network, name), [0]
+
+    def count(by: int) -> None:
+        depth[0] += by
+
+    register_fsdp_forward_method(network, name)
+    gathering = getattr(network, name)
+    network.register_forward_pre_hook(lambda *_: count(1))
+    network.register_forward_hook(lambda *_: count(-1), always_call=True)
+
+    def method(*args: Any, **kwargs: Any) -> Any:
+        return (plain if depth[0] else gathering)(*args, **kwargs)
+
+    network.__dict__[name] = method
