@@ -51,9 +51,10 @@ class _Dice:
         """Returns ``[B, 1, 1]`` numbers between ``low`` and ``high``."""
         return _per_image(low + (high - low) * next(self._rows))
 
-    def angle(self) -> tuple[Array, Array]:
-        """Returns cosine and sine ``[B, 1, 1]`` of any direction."""
-        angle = _TURN * next(self._rows)
+    def angle(self, tilt: float = 180.0) -> tuple[Array, Array]:
+        """Returns cosine and sine ``[B, 1, 1]`` of a direction, ``tilt`` degrees from 0 at most."""
+        draw = next(self._rows)
+        angle = _TURN * draw if tilt >= 180 else np.deg2rad(tilt) * (2 * draw - 1)
         return _per_image(np.cos(angle)), _per_image(np.sin(angle))
 
     def colour(self, light: Array, strength: float) -> Array:
@@ -156,9 +157,12 @@ class _Scene(NamedTuple):
     turn: tuple[Array, Array]  # cosine and sine of the lattice's angle
     shift: tuple[Array, Array]  # the lattice's offset, in cells
     fill: Array  # mean radius of a copy, in cells
+    tilt: float  # degrees that a copy may lean
 
 
-def render(shape: str, key: int, index: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
+def render(
+    shape: str, key: int, index: NDArray[np.int64], size: int, tilt: float = 180.0
+) -> NDArray[np.uint8]:
     """Draws images ``index`` of stream ``key``, all of one class: uint8 ``[B, 3, size, size]``.
 
     A scene lives in the unit square: another ``size`` is the same scene at another resolution.
@@ -172,6 +176,7 @@ def render(shape: str, key: int, index: NDArray[np.int64], size: int) -> NDArray
         turn=dice.angle(),
         shift=(dice(), dice()),
         fill=dice(0.36, 0.46),
+        tilt=tilt,
     )
     canvas = _background(axis, dice, scene.dark)
     for _ in range(_STROKES):
@@ -219,7 +224,7 @@ def _copy(
     x, y = cos * u - sin * v, sin * u + cos * v
     radius = scene.pitch * (scene.fill + dice(0, 0.08))
     across, down = _span(axis, x, _REACH * radius), _span(axis, y, _REACH * radius)
-    cos, sin = dice.angle()
+    cos, sin = dice.angle(scene.tilt)
     dx, dy = (axis[None, None, across] - x) / radius, (axis[None, down, None] - y) / radius
     dx, dy = cos * dx + sin * dy, cos * dy - sin * dx
     stripes = dice(0, 0.12) * np.sin(np.float32(_TURN) * (dice(0.3, 1.3) * dx + dice()))

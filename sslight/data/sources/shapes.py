@@ -32,15 +32,21 @@ class Shapes(Source):
         num_images: Number of images.
         size: Height and width in pixels, at least 8.
         seed: Another seed gives other images of the same kind.
+        tilt: Degrees that a shape may lean from upright; 180 is any direction.
     """
 
-    def __init__(self, num_images: int = 5000, size: int = 32, seed: int = 0) -> None:
+    def __init__(
+        self, num_images: int = 5000, size: int = 32, seed: int = 0, tilt: float = 180.0
+    ) -> None:
         if num_images < 1:
             raise ValueError(f"shapes: num_images must be at least 1, got {num_images}.")
         if size < 8:
             raise ValueError(f"shapes: size must be at least 8 pixels, got {size}.")
+        if not 0 <= tilt <= 180:
+            raise ValueError(f"shapes: tilt is an angle of 0 to 180 degrees, got {tilt}.")
         self.num_images = num_images
         self.size = size
+        self.tilt = tilt
         self.seed = seed
         self._stream: int | None = None
         self._images: Tensor | None = None
@@ -71,7 +77,7 @@ class Shapes(Source):
         for label, name in enumerate(SHAPES):
             mine = self._drawn[rows] == label
             if mine.any():
-                images[mine] = render(name, stream, rows[mine], self.size)
+                images[mine] = render(name, stream, rows[mine], self.size, self.tilt)
         return images
 
     def __len__(self) -> int:
@@ -97,6 +103,7 @@ class Shapes(Source):
     def fingerprint(self) -> str:
         """Returns a hash of what decides the images."""
         text = f"shapes 1 {self.seed} {self.split} {self.num_images} {self.size}"
+        text += f" tilt {self.tilt}" if self.tilt < 180 else ""
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -127,3 +127,24 @@ def test_bad_arguments():
     for options in ({"num_images": 0}, {"size": 4}):
         with pytest.raises(ValueError, match="at least"):
             Shapes(**options)
+
+
+def lying_edges(images):
+    """Share of the gradient's energy that is vertical: 0.5 if edges lie in any direction."""
+    grey = images.float().mean(1)
+    down, across = grey.diff(dim=1).square().sum(), grey.diff(dim=2).square().sum()
+    return (down / (down + across)).item()
+
+
+def test_tilt_keeps_shapes_upright():
+    turned, leaning = opened(num_images=400), opened(num_images=400, tilt=10)
+    bars = torch.from_numpy(turned.labels == turned.classes.index("bars"))
+    assert abs(lying_edges(pixels(turned)[bars]) - 0.5) < 0.05
+    assert lying_edges(pixels(leaning)[bars]) > 0.6
+    assert turned.fingerprint() == opened(num_images=400, tilt=180).fingerprint()
+    assert turned.fingerprint() != leaning.fingerprint()
+
+
+def test_tilt_is_an_angle():
+    with pytest.raises(ValueError, match="0 to 180 degrees, got 200"):
+        Shapes(tilt=200)
