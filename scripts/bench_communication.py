@@ -1,8 +1,8 @@
 """What ranks send each other: bytes of every collective of a training step, per method.
 
 Each method trains from its quick config on two gloo ranks; a dispatch mode sees every collective,
-those of DDP's C++ too. Bytes are the payload: what is reduced or broadcast, and of a gather the whole
-that each rank ends up with. The table in docs/scale.md is written anew.
+those of DDP's C++ too. Bytes are the payload: what is reduced or broadcast, and of a gather the
+whole that each rank ends up with. The table in docs/scale.md is written anew.
 
     python scripts/bench_communication.py
 """
