@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from sslight.commands import COMMANDS
 from sslight.commands._common import UsageError, file_of
+from sslight.cores import respect_quota
 
 _EXAMPLES = """examples:
   sslight fit --config quickstart
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; errors are sentences on stderr."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
+    respect_quota()
     try:
         args = _parse(words)
         run: Callable[[argparse.Namespace], None] = args.run

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+
+from sslight.data.transfer import map_tensors, transferred
 
 
 class RawBatch:
@@ -21,9 +21,7 @@ class RawBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> RawBatch:
         """Return the batch with every tensor on ``device``."""
-        return RawBatch(
-            map_tensors(self.content, lambda x: x.to(device, non_blocking=non_blocking))
-        )
+        return RawBatch(transferred(self.content, torch.device(device), non_blocking))
 
     def pin_memory(self) -> RawBatch:
         """Return the batch in page-locked memory (called by the DataLoader)."""
@@ -31,14 +29,3 @@ class RawBatch:
 
     def __len__(self) -> int:
         return len(self.content["index"])
-
-
-def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Apply a function to every tensor in nested dicts and lists; leave the rest."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, dict):
-        return {key: map_tensors(entry, function) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [map_tensors(entry, function) for entry in value]
-    return value

@@ -17,9 +17,10 @@ from torch.utils.data import Dataset, get_worker_info
 from sslight.augment.draws import seed_of
 from sslight.augment.reduced import Reduced, Reducing
 from sslight.augment.views import ViewMaker
-from sslight.data.batch import RawBatch, map_tensors
+from sslight.data.batch import RawBatch
 from sslight.data.errors import ImageError
 from sslight.data.sources.base import Source
+from sslight.data.transfer import map_tensors
 
 logger = logging.getLogger("sslight")
 

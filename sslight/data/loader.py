@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import signal
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from sslight.cores import usable_cores
 from sslight.data.batch import RawBatch
 from sslight.data.dataset import ViewDataset, first
 from sslight.data.errors import ImageError
@@ -98,8 +98,7 @@ def auto_workers(ranks_on_node: int, in_memory: bool) -> int:
     One core per rank is left to the training process. Images held in memory are cheap to crop, and
     more than two workers only move them around.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    spare = max((cores or 1) // max(ranks_on_node, 1) - 1, 0)
+    spare = max(usable_cores() // max(ranks_on_node, 1) - 1, 0)
     return min(spare, 2 if in_memory else 16)
 
 

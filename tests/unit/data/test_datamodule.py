@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sslight import SSLDataModule
 from sslight.augment.presets import ibot
+from sslight.data import loader
 from sslight.data.dataset import ViewDataset, seeded
 from sslight.data.decoded import decoded_in
 from sslight.data.errors import ImageError
@@ -194,10 +195,24 @@ def test_a_plain_dataset_is_a_split() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ranks", "memory", "most"), [(1, False, 16), (1, True, 2), (64, False, 16)]
+    ("cores", "ranks", "memory", "workers"),
+    [
+        (1, 1, False, 0),
+        (2, 1, False, 1),
+        (2, 1, True, 1),
+        (8, 1, True, 2),
+        (8, 8, False, 0),
+        (128, 1, False, 16),
+        (128, 8, False, 15),
+        (128, 8, True, 2),
+        (4, 64, False, 0),
+    ],
 )
-def test_workers_leave_a_core_to_training(ranks: int, memory: bool, most: int) -> None:
-    assert 0 <= auto_workers(ranks, memory) <= most
+def test_workers_leave_a_core_to_training(
+    monkeypatch: pytest.MonkeyPatch, cores: int, ranks: int, memory: bool, workers: int
+) -> None:
+    monkeypatch.setattr(loader, "usable_cores", lambda: cores)
+    assert auto_workers(ranks, memory) == workers
 
 
 def test_pixels_do_not_depend_on_workers() -> None:
