@@ -8,15 +8,26 @@ python scripts/bench_neighbours.py --scale 100   # 50,000 x 10,000 x 2,048
 from __future__ import annotations
 
 import resource
+import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
 from _bench import Bench, arguments, at_least, at_most, in_turns
+from torch import Tensor
 from torch.nn.functional import normalize
 
+import sslight
+from sslight.data.sources.folder import Folder
 from sslight.eval._heads import Settings, fit_heads
 from sslight.eval.votes import nearest
 from sslight.modules.kmeans import kmeans
+
+Labelled = tuple[Tensor, Tensor]
+
+#: The grid: every rate with every decay.
+LR = torch.tensor([0.1, 1.0, 10.0, 100.0]).repeat_interleave(3)
+DECAY = torch.tensor([0.0, 1e-4, 1e-2]).repeat(4)
 
 
 def main() -> None:
@@ -77,35 +88,54 @@ def clusters(bench: Bench) -> None:
 
 def linear(bench: Bench) -> None:
     """Train a grid of linear classifiers, to at least the same accuracy."""
+    n, classes = 500 * bench.args.scale, 10
+    what = f"linear grid of {len(LR)} settings, {n:,} x 256, drawn clusters"
+    if bench.wants(what):
+        centers, labels = 0.25 * torch.randn(classes, 256), torch.randint(classes, (2 * n,))
+        features = torch.randn(2 * n, 256) + centers[labels]
+        grid(bench, what, (features[:n], labels[:n]), (features[n:], labels[n:]))
+    what = f"linear grid of {len(LR)} settings, 10,000 x 512, images of CIFAR-10"
+    if bench.wants(what) and (bench.args.data / "cifar10").is_dir():
+        folder = bench.args.data / "cifar10"
+        grid(bench, what, embedded(folder / "train"), embedded(folder / "test"))
+
+
+def grid(bench: Bench, what: str, train: Labelled, test: Labelled) -> None:
+    """Compare the whole grid: all heads in one pass against a fit per setting."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    n, classes = 500 * bench.args.scale, 10
-    centers, labels = 0.25 * torch.randn(classes, 256), torch.randint(classes, (2 * n,))
-    features = torch.randn(2 * n, 256) + centers[labels]
-    train, test = features[:n].numpy(), features[n:].numpy()
-    lr = torch.tensor([0.1, 1.0, 10.0, 100.0]).repeat_interleave(3)
-    decay = torch.tensor([0.0, 1e-4, 1e-2]).repeat(4)
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    mean, deviation = train[0].mean(0), train[0].std(0)
+    x, x_test = (((rows - mean) / deviation).numpy() for rows in (train[0], test[0]))
+    y, y_test = train[1].numpy(), test[1].numpy()
     best: dict[str, float] = {}
 
     def ours() -> None:
-        heads = fit_heads(train, labels[:n], np.arange(n), Settings(lr, decay, 20, 256, 0))
-        guess = heads(test).argmax(2)
-        best["ours"] = float((guess == labels[n:, None]).double().mean(0).max())
+        heads = fit_heads(x, train[1], np.arange(len(x)), Settings(LR, DECAY, 20, 256, 0))
+        guess = heads(x_test).argmax(2)
+        best["ours"] = float((guess == test[1][:, None]).double().mean(0).max())
 
     def theirs() -> None:
-        scores = []
-        for c in np.logspace(-4, 1, len(lr)):
-            fitted = LogisticRegression(C=c, max_iter=100).fit(train, labels[:n].numpy())
-            scores.append(fitted.score(test, labels[n:].numpy()))
-        best["theirs"] = max(scores)
+        fits = (LogisticRegression(C=c, max_iter=100).fit(x, y) for c in np.logspace(-4, 1, 12))
+        best["theirs"] = max(fitted.score(x_test, y_test) for fitted in fits)
 
-    what = f"linear grid of {len(lr)} settings, {n:,} x 256"
-    if not bench.wants(what):
-        return
     in_turns([ours, theirs], 0)
     note = f"best accuracy {best['ours']:.4f} against {best['theirs']:.4f}"
     against = "scikit-learn LogisticRegression, a fit per setting"
     bench.compare(what, ours, theirs, against=against, reach=at_least(1.0), note=note)
+
+
+@torch.inference_mode()
+def embedded(folder: Path) -> Labelled:
+    """Features of a folder's images by an untrained ResNet-18, and their labels."""
+    source = Folder(str(folder))
+    source.open()
+    torch.manual_seed(0)
+    network = sslight.backbone("resnet18", stem="stride2").eval()
+    images = torch.stack([source.load(i) for i in range(len(source))])
+    parts = [network((part / 255 - 0.45) / 0.225) for part in images.split(256)]
+    return torch.cat(parts), torch.tensor(source.labels)
 
 
 if __name__ == "__main__":
