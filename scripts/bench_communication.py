@@ -34,7 +34,12 @@ PAGE = REPOSITORY / "docs" / "scale.md"
 TABLE = re.compile(r"<!-- communication -->\n.*?<!-- end -->", re.DOTALL)
 RANKS = 2
 BATCH = 64
-KINDS = {"allreduce": "all-reduce", "allgather": "gather", "broadcast": "broadcast"}
+KINDS = {
+    "allreduce": "all-reduce",
+    "allgather": "gather",
+    "alltoall": "exchange",
+    "broadcast": "broadcast",
+}
 
 #: Methods that start from trained weights, and the key that names them; any will do here.
 STARTS_FROM = {"clusterfit": "init", "distill": "method.teacher"}
@@ -132,8 +137,10 @@ def measure(rank: int, folder: Path, methods: list[str]) -> None:
 
 def table(rows: dict[str, Any]) -> str:
     """Return the rows as Markdown, in kB."""
-    lines = ["| method | gradients | all-reduce | gather | broadcast | an epoch's start |"]
-    lines += ["|---|--:|--:|--:|--:|--:|"]
+    lines = [
+        "| method | gradients | all-reduce | gather | exchange | broadcast | an epoch's start |"
+    ]
+    lines += ["|---|--:|--:|--:|--:|--:|--:|"]
     for method, row in rows.items():
         figures = [row["gradients"], *(row["step"].get(k, 0) for k in KINDS.values()), row["epoch"]]
         lines.append(f"| `{method}` | {' | '.join(f'{n / 1000:,.1f}' for n in figures)} |")

@@ -24,6 +24,7 @@ from sslight.distributed.collectives import (
     sum_over_ranks,
     world_size,
 )
+from sslight.distributed.exchange import exchanged
 
 __all__ = [
     "SyncBatchNorm",
@@ -31,6 +32,7 @@ __all__ = [
     "all_reduce_max",
     "broadcast_object",
     "convert_sync_batchnorm",
+    "exchanged",
     "gather_with_grad",
     "is_distributed",
     "mean_over_ranks",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sslight.distributed import SyncBatchNorm, all_gather, rank, world_size
+from sslight.distributed import SyncBatchNorm, exchanged, world_size
 from sslight.modules.split_batch_norm import SplitBatchNorm
 
 
@@ -27,10 +27,8 @@ def shuffled(
         images: This rank's images.
         generator: In the same state on every rank; it draws the permutation.
     """
-    order = torch.randperm(len(images) * world_size(), generator=generator).to(images.device)
-    mine = slice(rank() * len(images), (rank() + 1) * len(images))
-    encoded = all_gather(encoder(all_gather(images)[order[mine]]))
-    return encoded[order.argsort()[mine]]
+    order = torch.randperm(len(images) * world_size(), generator=generator)
+    return exchanged(encoder(exchanged(images, order)), order.argsort())
 
 
 def sees_parts_of_the_batch(encoder: nn.Module) -> bool:
