@@ -1,4 +1,4 @@
-"""The mask token: what stands in the place of a hidden patch."""
+"""What masked methods ask of a transformer: a token for hidden patches, and fixed positions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sslight.backbones.spec import spec_of
+from sslight.errors import RefusedRunError
 
 
 def new_mask_token(dim: int, like: Tensor | None = None) -> nn.Parameter:
@@ -31,6 +32,21 @@ def ensure_mask_token(backbone: Any) -> None:
     spec = spec_of(backbone)
     if spec is not None:
         backbone.backbone_spec = replace(spec, kwargs={**spec.kwargs, "mask_token": True})
+
+
+def fix_positions(backbone: Any) -> None:
+    """Replace a transformer's position embeddings by fixed sines and cosines.
+
+    Raises:
+        RefusedRunError: The backbone cannot.
+    """
+    fix = getattr(backbone, "fix_positions", None)
+    if fix is None:
+        raise RefusedRunError(
+            f"{type(backbone).__name__} has no fix_positions(), so its positions cannot be made "
+            "fixed. Set method.fixed_positions: false, or use a ViT of sslight."
+        )
+    fix()
 
 
 def apply_mask(patches: Tensor, mask: Tensor | None, token: Tensor | None) -> Tensor:

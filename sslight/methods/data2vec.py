@@ -7,7 +7,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from sslight.backbones.masking import ensure_mask_token
+from sslight.backbones.masking import ensure_mask_token, fix_positions
 from sslight.backbones.pooling import pooled
 from sslight.losses.token_regression import masked_smooth_l1, normalised_tokens
 from sslight.module import SSLModule
@@ -35,6 +35,8 @@ class Data2Vec(SSLModule):
         momentum: tau, constant for images in the paper.
         target_blocks: K.
         beta: Where the loss turns from a parabola to a line.
+        fixed_positions: The backbone's positions are fixed sines and cosines, as MAE's, instead of
+            its own learnt ones. In short trainings those say too little of where a masked patch is.
 
     Note:
         The paper shares patch and position embeddings between student and teacher, to save memory;
@@ -56,6 +58,7 @@ class Data2Vec(SSLModule):
         momentum: float | Schedule = 0.9998,
         target_blocks: int = 6,
         beta: float = 2.0,
+        fixed_positions: bool = False,
     ) -> None:
         super().__init__(backbone, optim)
         if target_blocks < 1 or not beta > 0:
@@ -65,6 +68,8 @@ class Data2Vec(SSLModule):
             )
         self.target_blocks, self.beta = target_blocks, beta
         ensure_mask_token(self.backbone)
+        if fixed_positions:
+            fix_positions(self.backbone)
         dim = cast(int, self.backbone.embed_dim)
         self.predictor = nn.Linear(dim, dim)
         self.teacher = EMA(self.backbone, momentum, eval_mode=True)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sslight.backbones.masking import fix_positions
 from sslight.backbones.pooling import pooled
 from sslight.errors import RefusedRunError
 from sslight.losses.token_regression import block_smooth_l1, normalised_tokens
@@ -68,7 +69,7 @@ class IJEPA(SSLModule):
             raise ValueError(f"ijepa: beta must be above 0, got {beta}.")
         self.beta = beta
         if fixed_positions:
-            self.backbone.fix_positions()
+            fix_positions(self.backbone)
         self.predictor = JepaPredictor(
             self.backbone.embed_dim, predictor_dim, predictor_depth, predictor_heads
         )

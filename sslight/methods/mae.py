@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from sslight.backbones.inputs import image_channels
+from sslight.backbones.masking import fix_positions
 from sslight.backbones.pooling import pooled
-from sslight.errors import RefusedRunError
 from sslight.losses.mae import mae_loss
 from sslight.module import SSLModule
 from sslight.modules.mae_decoder import MAEDecoder
@@ -68,20 +68,11 @@ class MAE(SSLModule):
             raise ValueError(f"mae: mask_ratio is {mask_ratio}; it is a share in (0, 1).")
         self.mask_ratio, self.norm_pix = mask_ratio, norm_pix
         if fixed_positions:
-            self._fix_positions()
+            fix_positions(self.backbone)
         pixels = self.backbone.patch_size**2 * image_channels(self.backbone)
         self.decoder = MAEDecoder(
             self.backbone.embed_dim, decoder_dim, decoder_depth, decoder_heads, pixels
         )
-
-    def _fix_positions(self) -> None:
-        fix = getattr(self.backbone, "fix_positions", None)
-        if fix is None:
-            raise RefusedRunError(
-                f"mae: {type(self.backbone).__name__} has no fix_positions(), so its positions "
-                "cannot be made fixed. Set method.fixed_positions: false, or use a ViT of sslight."
-            )
-        fix()
 
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the error of the hidden patches, over all views (of one size) of the batch."""

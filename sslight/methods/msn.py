@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from sslight.backbones.pooling import pooled
-from sslight.losses.msn import me_max, msn_loss, msn_targets, prototype_logits
+from sslight.losses.msn import me_max, msn_loss, msn_targets
 from sslight.module import SSLModule
+from sslight.modules.cosine_logits import CosineLogits
 from sslight.modules.drop import without_drop
 from sslight.modules.ema import EMA
 from sslight.modules.heads import mlp
@@ -78,8 +79,7 @@ class MSN(SSLModule):
         self.sinkhorn_iterations, self.me_max_weight = sinkhorn_iterations, me_max_weight
         width = cast(int, self.backbone.embed_dim)
         self.projector = mlp(width, hidden_dim, out_dim, 3, gelu=True)
-        self.prototypes = nn.Parameter(torch.empty(num_prototypes, out_dim))
-        nn.init.uniform_(self.prototypes, -(out_dim**-0.5), out_dim**-0.5)
+        self.prototypes = CosineLogits(out_dim, num_prototypes)
         self.teacher_backbone = without_drop(EMA(self.backbone, momentum))
         self.teacher_projector = EMA(self.projector, momentum)
 
@@ -90,14 +90,14 @@ class MSN(SSLModule):
 
     def prototype_scores(self, embedding: Tensor) -> Tensor:
         """Compare embeddings ``[B, D]`` with the prototypes: cosines ``[B, K]``."""
-        return prototype_logits(self.teacher_projector(embedding), self.prototypes, 1.0)
+        return cast(Tensor, self.prototypes(self.teacher_projector(embedding)))
 
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the cross-entropy of all anchors with their target, and me-max."""
-        anchors = self._logits(self.projector(self._anchors(batch)))  # [VB, K]
+        anchors = self.prototypes(self.projector(self._anchors(batch)), self.temperature)  # [VB, K]
         embedding = self.teacher_backbone(batch["views"][0])  # [B, D]
         targets = msn_targets(
-            self._logits(self.teacher_projector(embedding)),
+            self.prototypes(self.teacher_projector(embedding), self.temperature),
             self.target_temperature(self.clock),
             self.sinkhorn_iterations,
             gather=True,
@@ -129,6 +129,3 @@ class MSN(SSLModule):
         noise = mask_noise(self.seed, self.clock.epoch, index, views, rows * columns)
         keep, _ = random_masking(noise.to(images.device), self.mask_ratio)
         return pooled(self.backbone, self.backbone.tokens(images, keep=keep))
-
-    def _logits(self, embedding: Tensor) -> Tensor:
-        return prototype_logits(embedding, self.prototypes, self.temperature)

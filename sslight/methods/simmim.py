@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sslight.backbones.inputs import image_channels
-from sslight.backbones.masking import ensure_mask_token
+from sslight.backbones.masking import ensure_mask_token, fix_positions
 from sslight.backbones.pooling import pooled
 from sslight.losses.simmim import simmim_loss
 from sslight.module import SSLModule
@@ -33,6 +33,8 @@ class SimMIM(SSLModule):
         mask_ratio: Share of masked squares, rounded up to whole ones.
         mask_unit: Side of a square in pixels, a multiple of the patch size that divides the
             image's; null for two patches, the published 32 pixels with patches of 16.
+        fixed_positions: The backbone's positions are fixed sines and cosines, as MAE's, instead of
+            its own learnt ones. In short trainings those say too little of where a masked patch is.
 
     Note:
         ``embedding`` (for probes during training) is that of the masked image, which costs nothing
@@ -50,6 +52,7 @@ class SimMIM(SSLModule):
         *,
         mask_ratio: float = 0.6,
         mask_unit: int | None = None,
+        fixed_positions: bool = False,
     ) -> None:
         super().__init__(backbone, optim)
         if not 0 < mask_ratio <= 1:
@@ -62,6 +65,8 @@ class SimMIM(SSLModule):
                 f"{patch}; a square must hold whole patches."
             )
         ensure_mask_token(self.backbone)
+        if fixed_positions:
+            fix_positions(self.backbone)
         self.head = nn.Linear(self.backbone.embed_dim, patch**2 * image_channels(self.backbone))
 
     def training_loss(self, batch: Batch) -> StepOutput:

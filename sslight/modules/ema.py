@@ -80,6 +80,10 @@ class EMA(nn.Module):
 
     @torch.no_grad()
     def _follow(self, weight: float) -> None:
+        for module in self.modules():  # FSDP leaves a teacher unsharded after its forward
+            reshard = getattr(module, "reshard", None)
+            if reshard is not None:
+                reshard()
         _lerp(self.teacher.parameters(), self.online.parameters(), weight)
         if self.buffers_are == "average":
             _lerp(self.teacher.buffers(), self.online.buffers(), weight)

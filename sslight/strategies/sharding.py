@@ -56,7 +56,7 @@ def shard_children(module: pl.LightningModule) -> None:
 
     Of a teacher it is the network inside, which evaluation calls without the teacher around it.
     Repeated blocks are units of their own: each is gathered when it is called and given back after
-    it, and the next one is on its way meanwhile.
+    it, and the next one is on its way meanwhile. The rest of a network is whole until its backward.
     """
     from torch.distributed.fsdp import fully_shard
 
@@ -64,11 +64,18 @@ def shard_children(module: pl.LightningModule) -> None:
         module.trainer.strategy.synchronise_layers(module)
     if module.device_mesh is None:
         raise RuntimeError("Sharding needs a device mesh: use strategy: model_parallel.")
+    own = [name for name, _ in module.named_parameters(recurse=False)]
+    if own:
+        raise RuntimeError(
+            f"strategy: model_parallel shards the modules of a method, and {own} of "
+            f"{type(module).__name__} are in none. Put them into an nn.Module with a forward."
+        )
     mesh = module.device_mesh["data_parallel"]
     for network in map(_network_of, module.children()):
         if any(True for _ in network.parameters()):
-            for unit in (*repeated_blocks(network), network):
-                fully_shard(unit, mesh=mesh, reshard_after_forward=True)
+            for block in repeated_blocks(network):
+                fully_shard(block, mesh=mesh, reshard_after_forward=True)
+            fully_shard(network, mesh=mesh)
             for name in ("tokens", "block_outputs"):
                 if hasattr(network, name):
                     _gather_for(network, name)
@@ -90,21 +97,29 @@ def gathered(module: nn.Module) -> Iterator[None]:
 
 def hold_whole(module: nn.Module) -> None:
     """Gather every sharded part of a module, until :func:`release`."""
+    for block in _blocks(module):
+        block.set_reshard_after_forward(False, recurse=False)
     with torch.inference_mode(False):  # the buffers gathered into serve training, too
         for unit in _units(module):
-            unit.set_reshard_after_forward(False, recurse=False)
             unit.unshard()
 
 
 def release(module: nn.Module) -> None:
     """Give back what :func:`hold_whole` gathered."""
+    for block in _blocks(module):
+        block.set_reshard_after_forward(True, recurse=False)
     for unit in _units(module):
-        unit.set_reshard_after_forward(True, recurse=False)
         unit.reshard()
 
 
-def _units(module: nn.Module) -> Iterator[Any]:
-    return (part for part in module.modules() if hasattr(part, "unshard"))
+def _units(module: nn.Module) -> list[FSDPModule]:
+    return [part for part in module.modules() if isinstance(part, FSDPModule)]
+
+
+def _blocks(module: nn.Module) -> list[FSDPModule]:
+    """Give the units within a unit; that itself stays whole from its forward to its backward."""
+    networks = [cast(nn.Module, unit) for unit in _units(module)]
+    return [part for network in networks for part in _units(network)[1:]]
 
 
 def _network_of(child: nn.Module) -> nn.Module:

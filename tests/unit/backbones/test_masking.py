@@ -5,8 +5,14 @@ import torch
 from torch import nn
 
 from sslight.backbones import backbone, builder
-from sslight.backbones.masking import apply_mask, ensure_mask_token, keep_patches
+from sslight.backbones.masking import (
+    apply_mask,
+    ensure_mask_token,
+    fix_positions,
+    keep_patches,
+)
 from sslight.backbones.spec import spec_of
+from sslight.errors import RefusedRunError
 
 TINY = {"image_size": 8, "patch_size": 4, "width": 16, "heads": 2, "depth": 1}
 
@@ -50,3 +56,14 @@ def test_errors():
         apply_mask(patches, torch.zeros(2, 3), None)
     with pytest.raises(ValueError, match="3 patches in each of 2 images"):
         apply_mask(patches, torch.zeros(2, 4), torch.zeros(1, 1, 2))
+
+
+def test_fixed_positions_do_not_learn():
+    model = backbone("vit_t_16", **TINY)
+    fix_positions(model)
+    assert not model.pos_embed.requires_grad
+    assert model.pos_embed[0, 1, :4].tolist() == [0] * 4  # sines of column 0
+    with pytest.raises(
+        RefusedRunError, match=r"Linear has no fix_positions.*fixed_positions: false"
+    ):
+        fix_positions(nn.Linear(1, 1))

@@ -65,6 +65,13 @@ def test_the_teacher_has_no_drop_path_and_a_momentum(method):
     assert method.teacher.momentum(Clock(0, 10, 5)) == 0.9998
 
 
+def test_positions_may_be_fixed_the_teachers_too(method):
+    assert method.backbone.pos_embed.requires_grad
+    fixed = Data2Vec(tiny.vit(), target_blocks=2, fixed_positions=True)
+    assert not fixed.backbone.pos_embed.requires_grad
+    assert torch.equal(fixed.teacher.teacher.pos_embed, fixed.backbone.pos_embed)
+
+
 def test_errors_say_what_to_give(method):
     with pytest.raises(ValueError, match=r"target_blocks must be 1 or more .* got 0 and 2.0"):
         Data2Vec(tiny.vit(), target_blocks=0)

@@ -72,6 +72,11 @@ def test_the_backbone_gets_its_mask_token():
     assert bool(simmim.backbone.mask_token.grad.any())
 
 
+def test_positions_may_be_fixed():
+    assert method().backbone.pos_embed.requires_grad
+    assert not method(fixed_positions=True).backbone.pos_embed.requires_grad
+
+
 def test_errors():
     with pytest.raises(ValueError, match="mask_ratio is 0"):
         method(mask_ratio=0)

@@ -82,3 +82,18 @@ def test_nothing_happens_where_nothing_is_sharded():
     network = nn.Linear(2, 2)
     with gathered(network):
         assert network(torch.ones(1, 2)).shape == (1, 2)
+
+
+def with_a_parameter_of_its_own() -> str:
+    method: Any = nn.Module()
+    method.scale = nn.Parameter(torch.ones(1))
+    method.trainer = SimpleNamespace(strategy=None)
+    method.device_mesh = init_device_mesh("cpu", (world_size(),), mesh_dim_names=("data_parallel",))
+    with pytest.raises(RuntimeError) as refused:
+        shard_children(method)
+    return str(refused.value)
+
+
+def test_a_parameter_outside_any_module_would_stay_unsharded_and_is_refused():
+    for said in run_ranks(2, with_a_parameter_of_its_own):
+        assert "['scale'] of Module are in none" in said
