@@ -31,8 +31,9 @@ RESULTS = REPOSITORY / "docs" / "learning_matrix.jsonl"
 PAGE = REPOSITORY / "docs" / "methods.md"
 TABLE = re.compile(r"<!-- matrix: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
-#: kNN points above the untrained backbone that a method must reach; else the linear probe's.
-CLEAR = 0.15
+#: Share of test images above the untrained backbone that a method must reach, by kNN or by the
+#: linear probe: on generated images, and on real ones, where labels gain 35 points instead of 61.
+CLEAR, CLEAR_ON_REAL = 0.15, 0.10
 
 #: Methods that start from trained weights, and the key that names them: here SimCLR's run.
 STARTS_FROM = {"clusterfit": "init", "distill": "method.teacher"}
@@ -214,7 +215,8 @@ def rows() -> list[Row]:
 
 def learned(row: Row) -> bool:
     """Whether the method clearly beats its untrained backbone, by kNN or by the linear probe."""
-    return any(row[f] >= row[f"untrained_{f}"] + CLEAR for f in ("knn", "linear"))
+    clear = CLEAR if row["data"] == "shapes" else CLEAR_ON_REAL
+    return any(row[f] >= row[f"untrained_{f}"] + clear for f in ("knn", "linear"))
 
 
 def table(data: str) -> str:
