@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 import sslight
 from sslight.data.sources.folder import Folder
 from sslight.eval._heads import Settings, fit_heads
-from sslight.eval.votes import nearest
+from sslight.eval.neighbours import nearest
 from sslight.modules.kmeans import kmeans
 
 Labelled = tuple[Tensor, Tensor]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sslight.eval._scores import average_precision
 from sslight.eval._truth import Setting
-from sslight.eval.votes import _full_precision
+from sslight.eval.neighbours import full_precision
 
 #: Bytes per similarity while it is being ranked.
 _BYTES = 64
@@ -38,7 +38,7 @@ def ranked(
         Similarities and codes ``[b, N]``, best first, on the device.
     """
     asked = torch.tensor(queries, device=device)
-    with _full_precision(asked.device):
+    with full_precision(asked.device):
         columns = [asked @ block.T for block in _on_device(database, device)]
     similarity, order = torch.cat(columns, 1).sort(dim=1, descending=True, stable=True)
     return similarity, codes.to(device).gather(1, order)

@@ -1,4 +1,4 @@
-"""Weighted k-nearest-neighbour votes: exact cosine search in blocks, then ``exp(similarity / T)``.
+"""Weighted k-nearest-neighbour votes: ``exp(similarity / T)`` of the k most similar rows.
 
 The protocol of Wu et al. (2018, arXiv:1805.01978, section 3.4), as used by DINO: features are
 L2-normalised in float32, each of the k nearest train images votes for its class with weight
@@ -9,19 +9,17 @@ class, so the result does not depend on how the work was cut into blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+
+from sslight.eval.neighbours import as_tensor, nearest
 
 #: How many of the best classes are kept: enough for top-5.
 TOP = 5
-#: Train rows compared at a time.
-BANK_BLOCK = 8192
 #: Queries searched for at a time; the bank is read once for each block of them. A block is one
 #: rank's work, whatever their number: the last digits of a product depend on its shape.
 QUERY_BLOCK = 8192
@@ -103,46 +101,6 @@ def count_right(
     return Tally(settings, correct, total)
 
 
-def nearest(
-    queries: Any,
-    bank: Any,
-    k: int,
-    *,
-    device: torch.device | str = "cpu",
-    memory: int = 2**28,
-) -> tuple[Tensor, Tensor]:
-    """Find each query's k most similar bank rows, exactly.
-
-    Args:
-        queries: ``[Q, D]`` tensor or array; normalised here, in float32.
-        bank: ``[N, D]``, read once, block by block.
-        k: Neighbours per query, at most N.
-        device: Where similarities are computed.
-        memory: Bytes for one block of similarities.
-
-    Returns:
-        Cosine similarities ``[Q, k]``, descending, and bank rows ``[Q, k]``, both on the CPU.
-    """
-    if not 1 <= k <= len(bank):
-        raise ValueError(f"k must be between 1 and the bank's {len(bank)} rows, got {k}.")
-    sought = _block(queries, 0, len(queries), device)
-    best = sought.new_empty(len(sought), 0)
-    rows = torch.empty(len(sought), 0, dtype=torch.int64, device=best.device)
-    step = max(1, memory // (4 * (min(BANK_BLOCK, len(bank)) + k)))
-    with torch.no_grad(), _full_precision(best.device):
-        for start in range(0, len(bank), BANK_BLOCK):
-            block = _block(bank, start, start + BANK_BLOCK, device)
-            merged = [
-                _merge(
-                    best[i : i + step], rows[i : i + step], sought[i : i + step], block, start, k
-                )
-                for i in range(0, len(sought), step)
-            ]
-            if merged:
-                best, rows = (torch.cat(column) for column in zip(*merged, strict=True))
-    return best.cpu(), rows.cpu()
-
-
 def vote(similarity: Tensor, labels: Tensor, temperature: float, top: int = TOP) -> Tensor:
     """Rank the classes of each query's neighbours by their summed votes ``exp(similarity / T)``.
 
@@ -177,9 +135,9 @@ def usable_rows(features: Any, labels: Tensor) -> Tensor:
             f"{tuple(features.shape)} and labels {tuple(labels.shape)}."
         )
     keep = labels >= 0
-    for start in range(0, len(labels), BANK_BLOCK):
-        part = slice(start, start + BANK_BLOCK)
-        keep[part] &= _as_tensor(features[part]).isfinite().all(dim=1).cpu()
+    for start in range(0, len(labels), QUERY_BLOCK):
+        part = slice(start, start + QUERY_BLOCK)
+        keep[part] &= as_tensor(features[part]).isfinite().all(dim=1).cpu()
     return keep.nonzero().flatten()
 
 
@@ -204,66 +162,6 @@ def _settings(k: Sequence[int], temperature: Sequence[float]) -> tuple[tuple[int
             f"temperature={list(temperature)}."
         )
     return tuple((int(n), float(t)) for n in k for t in temperature)
-
-
-def _as_tensor(rows: Any) -> Tensor:
-    return rows if isinstance(rows, Tensor) else torch.tensor(rows)
-
-
-def _block(source: Any, start: int, stop: int, device: torch.device | str) -> Tensor:
-    return normalize(_as_tensor(source[start:stop]).to(device).float(), dim=1)
-
-
-@contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    """Switch autocast and TF32 off: near neighbours differ in the last digits."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-def _merge(
-    best: Tensor, rows: Tensor, queries: Tensor, block: Tensor, start: int, k: int
-) -> tuple[Tensor, Tensor]:
-    """Best k of what was found so far and a new block, which begins at bank row ``start``.
-
-    Equal values stay in the order of their rows: what was found before comes from lower ones.
-    """
-    values, columns = _first_largest(queries @ block.T, min(k, len(block)))
-    values, rows = torch.cat([best, values], dim=1), torch.cat([rows, columns + start], dim=1)
-    if start == 0:
-        return values, rows
-    values, columns = _first_largest(values, min(k, values.shape[1]))
-    return values, rows.gather(1, columns)
-
-
-def _first_largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """``topk`` that breaks ties in favour of the lower column (torch's choice is unspecified)."""
-    top, columns = _largest(values, min(k + 1, values.shape[1]))
-    tied = (top[:, 1:] == top[:, :-1]).any(dim=1).nonzero().flatten()
-    if len(tied):
-        ascending = columns[tied].sort(dim=1).values
-        top[tied], order = (
-            values[tied].gather(1, ascending).sort(dim=1, descending=True, stable=True)
-        )
-        columns[tied] = ascending.gather(1, order)
-    edge = (top[:, k - 1] == top[:, -1]).nonzero().flatten() if top.shape[1] > k else ()
-    if len(edge):  # the last one is equal to one that was left out, or to several
-        columns[edge] = values[edge].sort(dim=1, descending=True, stable=True).indices[:, : k + 1]
-    return top[:, :k], columns[:, :k]
-
-
-def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """``topk``; on a CPU by numpy's partition, which is vectorised."""
-    if not values.is_cpu:
-        return values.topk(k, dim=1)
-    columns = torch.from_numpy(values.numpy().argpartition(-k, axis=1)[:, -k:])
-    top, order = values.gather(1, columns).sort(dim=1, descending=True)
-    return top, columns.gather(1, order)
 
 
 def _ranked_classes(similarity: Tensor, labels: Tensor, temperature: float) -> Tensor:

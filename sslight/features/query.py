@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sslight.errors import RefusedRunError
-from sslight.eval.votes import nearest
+from sslight.eval.neighbours import nearest
 from sslight.features.store import Split
 
 Index = Literal["exact", "faiss"]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sslight.eval.votes import nearest, vote
+from sslight.eval.neighbours import nearest
+from sslight.eval.votes import vote
 from sslight.features import FeatureStore
 from sslight.reports.base import Budget, Facts, GapError
 from sslight.reports.features import Sample, draw, shown_split

@@ -61,38 +61,6 @@ def test_equals_scikit_learn(data, monkeypatch):
     assert ours.tolist() == peer.predict(queries.numpy()).tolist()
 
 
-def test_cutting_into_blocks_changes_nothing(data, monkeypatch):
-    whole = votes.nearest(data[2], data[0], 20)
-    monkeypatch.setattr(votes, "BANK_BLOCK", 11)
-    similarity, rows = votes.nearest(data[2], data[0], 20, memory=4 * 31 * 3)
-    assert torch.equal(rows, whole[1])
-    torch.testing.assert_close(similarity, whole[0], rtol=0, atol=1e-6)
-
-
-def test_peak_memory_is_bounded_by_blocks(data, monkeypatch):
-    monkeypatch.setattr(votes, "BANK_BLOCK", 32)
-    seen = []
-    merge = votes._merge
-
-    def spy(best, rows, queries, block, start, k):
-        seen.append(len(queries) * (len(block) + k) * 4)
-        return merge(best, rows, queries, block, start, k)
-
-    monkeypatch.setattr(votes, "_merge", spy)
-    votes.nearest(data[2], data[0], 5, memory=1000)
-    assert len(seen) > 5
-    assert max(seen) <= 1000
-
-
-@pytest.mark.parametrize("block", [3, 100])
-def test_equal_similarities_go_to_the_lower_row(monkeypatch, block):
-    monkeypatch.setattr(votes, "BANK_BLOCK", block)
-    bank = torch.tensor([[0.0, 1], [1, 0], [2, 0], [1, 0], [3, 0], [1, 0.001]])
-    similarity, rows = votes.nearest(torch.tensor([[5.0, 0]]), bank, 3)
-    assert rows.tolist() == [[1, 2, 3]]
-    assert similarity.tolist() == [[1, 1, 1]]
-
-
 def test_equal_votes_go_to_the_lower_class():
     guess = votes.vote(torch.full((1, 4), 0.5), torch.tensor([[3, 1, 2, 1]]), 0.1)
     assert guess.tolist() == [[1, 2, 3, -1, -1]]
@@ -163,17 +131,6 @@ def test_scale_of_features_does_not_matter(data):
     bank, bank_labels, queries, query_labels = data
     scaled = votes.count_right(bank * 64, bank_labels, queries / 8, query_labels, k=KS)
     assert torch.equal(scaled.correct, votes.count_right(*data, k=KS).correct)
-
-
-def test_full_precision_is_asked_for_and_given_back(data):
-    torch.set_float32_matmul_precision("medium")
-    try:
-        with torch.autocast("cpu", torch.bfloat16):
-            similarity, _ = votes.nearest(data[2], data[0], 3)
-        assert similarity.dtype == torch.float32
-        assert torch.get_float32_matmul_precision() == "medium"
-    finally:
-        torch.set_float32_matmul_precision("highest")
 
 
 def test_too_many_neighbours_is_a_sentence(data):

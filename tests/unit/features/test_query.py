@@ -91,7 +91,7 @@ def test_features_are_read_in_blocks(store, monkeypatch):
         return rows
 
     monkeypatch.setattr(module._Bank, "__getitem__", spy)
-    monkeypatch.setattr("sslight.eval.votes.BANK_BLOCK", 6)
+    monkeypatch.setattr("sslight.eval.neighbours.BANK_BLOCK", 6)
     search([store["train"]], torch.ones(1, 64), ["q"], 3)
     assert max(seen) == 6
     assert sum(seen) == 38
