@@ -46,11 +46,13 @@ def nearest(
     size = max(1, memory // (4 * (min(BANK_BLOCK, len(bank)) + k)))
     parts = torch.split(sought, size)
     pools = [_Pool(part, k) for part in parts]
+    space = sought.new_empty(min(size, len(sought)) * min(BANK_BLOCK, len(bank)))
     with torch.no_grad(), full_precision(sought.device):
         for start in range(0, len(bank), BANK_BLOCK):
             block = _block(bank, start, start + BANK_BLOCK, device)
             for part, pool in zip(parts, pools, strict=True):
-                pool.add(part @ block.T, start)
+                similarity = space[: len(part) * len(block)].view(len(part), len(block))
+                pool.add(torch.mm(part, block.T, out=similarity), start)
     best = [pool.best() for pool in pools]
     return torch.cat([b[0] for b in best]).cpu(), torch.cat([b[1] for b in best]).cpu()
 
@@ -95,7 +97,8 @@ class _Pool:
 
 def _above(values: Tensor, floor: Tensor, most: int) -> tuple[Tensor, Tensor] | None:
     """Values above each row's floor and their columns, ``-inf`` behind them; None if too many."""
-    place = torch.from_numpy(np.flatnonzero((values > floor[:, None]).numpy()))
+    higher = np.greater(values.numpy(), floor.numpy()[:, None])  # torch's is 7 times slower
+    place = torch.from_numpy(np.flatnonzero(higher))
     row, column = place // values.shape[1], place % values.shape[1]
     counts = row.bincount(minlength=len(values))
     width = int(counts.max())
