@@ -46,13 +46,17 @@ def manual(bucket_cap_mb: int = 25, process_group_backend: str | None = None) ->
     return ManualReductionStrategy(bucket_cap_mb, process_group_backend=process_group_backend)
 
 
-def model_parallel(process_group_backend: str | None = None) -> Strategy:
-    """Shard parameters, gradients and optimizer state over all ranks (FSDP2).
+def model_parallel(
+    process_group_backend: str | None = None, shard_ranks: int | None = None
+) -> Strategy:
+    """Shard parameters, gradients and optimizer state over ranks, block by block (FSDP2).
 
     Args:
         process_group_backend: ``nccl``, ``gloo``, ...; None chooses by the device.
+        shard_ranks: Consecutive ranks that share one copy, such as the 8 devices of a node; each
+            such group has a copy, and between groups only gradients are sent. None for all ranks.
     """
-    return ShardedStrategy(process_group_backend)
+    return ShardedStrategy(process_group_backend, shard_ranks)
 
 
 #: Names of our own; Lightning's public strategies can be named too.

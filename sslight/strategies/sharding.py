@@ -12,26 +12,44 @@ from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
+from sslight.errors import RefusedRunError
 from sslight.modules.checkpointing import repeated_blocks
 from sslight.modules.ema import EMA
 from sslight.modules.snapshot import Snapshot
 
 
 class ShardedStrategy(ModelParallelStrategy):
-    """FSDP2 over all ranks; checkpoints are one file that any number of ranks can read."""
+    """FSDP2; checkpoints are one file that any number of ranks can read.
 
-    def __init__(self, process_group_backend: str | None = None) -> None:
+    Args:
+        process_group_backend: ``nccl``, ``gloo``, ...; None chooses by the device.
+        shard_ranks: Consecutive ranks that share one copy; None for all.
+    """
+
+    def __init__(
+        self, process_group_backend: str | None = None, shard_ranks: int | None = None
+    ) -> None:
         if not hasattr(FSDPModule, "set_reshard_after_forward"):
             raise RuntimeError("strategy: model_parallel needs torch 2.8 or newer.")
+        if shard_ranks is not None and shard_ranks < 2:
+            raise ValueError(
+                f"strategy: model_parallel: shard_ranks is {shard_ranks}; give 2 or more, or null "
+                "for all ranks."
+            )
         super().__init__(
-            tensor_parallel_size=1,
-            save_distributed_checkpoint=False,
-            process_group_backend=process_group_backend,
+            save_distributed_checkpoint=False, process_group_backend=process_group_backend
         )
+        self.shard_ranks = shard_ranks
 
     def setup_environment(self) -> None:
-        """Shard over every process, whatever their number."""
-        self._data_parallel_size = self.num_nodes * self.num_processes
+        """Lay out all ranks as copies x shards; Lightning calls the two dimensions otherwise."""
+        ranks = self.num_nodes * self.num_processes
+        shards = self.shard_ranks or ranks
+        if ranks % shards:
+            raise RefusedRunError(
+                f"strategy: model_parallel: {ranks} ranks are no multiple of shard_ranks, {shards}."
+            )
+        self._data_parallel_size, self._tensor_parallel_size = ranks // shards, shards
         super().setup_environment()
 
     def synchronise_layers(self, module: nn.Module) -> None:
@@ -52,7 +70,7 @@ class ShardedStrategy(ModelParallelStrategy):
 
 
 def shard_children(module: pl.LightningModule) -> None:
-    """Shard each child of a module over the data-parallel ranks, for ``configure_model``.
+    """Shard each child of a module over the ranks that share a copy, for ``configure_model``.
 
     Of a teacher it is the network inside, which evaluation calls without the teacher around it.
     Repeated blocks are units of their own: each is gathered when it is called and given back after
@@ -70,7 +88,10 @@ def shard_children(module: pl.LightningModule) -> None:
             f"strategy: model_parallel shards the modules of a method, and {own} of "
             f"{type(module).__name__} are in none. Put them into an nn.Module with a forward."
         )
-    mesh = module.device_mesh["data_parallel"]
+    copies, shards = module.device_mesh.mesh_dim_names or ()
+    mesh = (
+        module.device_mesh if module.device_mesh[copies].size() > 1 else module.device_mesh[shards]
+    )
     for network in map(_network_of, module.children()):
         if any(True for _ in network.parameters()):
             for block in repeated_blocks(network):

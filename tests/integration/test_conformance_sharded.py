@@ -65,3 +65,18 @@ def test_sharded_weights_train_as_whole_ones_or_are_refused(results: list[Any], 
 
 def test_most_are_not_refused(results: list[dict[str, Any]]):
     assert sum(isinstance(result, str) for result in results[0].values()) <= 1
+
+
+def two_copies() -> list[tuple[Seen, Seen]]:
+    """A method with a teacher and repeated blocks, and one whose loss spans all ranks."""
+    pairs = []
+    for name in ("dinov2", "simclr"):
+        strategy = ShardedStrategy(shard_ranks=2)
+        pairs.append((trained(name, ManualReductionStrategy()), trained(name, strategy)))
+    return pairs
+
+
+def test_two_copies_of_two_shards_train_as_whole_weights():
+    for pairs in run_ranks(4, two_copies, timeout=120):
+        for copies, shards in pairs:
+            tiny.assert_same(copies, shards, tolerance=1e-4)

@@ -11,19 +11,26 @@ import tiny
 import torch
 from ranks import run_ranks
 from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule
 
 import sslight
 from sslight.distributed import rank, world_size
+from sslight.errors import RefusedRunError
 from sslight.modules.checkpointing import repeated_blocks
-from sslight.strategies import gathered, shard_children
+from sslight.strategies import ShardedStrategy, gathered, shard_children
 
 pytestmark = pytest.mark.ranks
 IMAGES = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-def sharded() -> tuple[Any, nn.Module]:
+def mesh(copies: int = 1) -> DeviceMesh:
+    """As Lightning makes it."""
+    sizes, names = (copies, world_size() // copies), ("data_parallel", "tensor_parallel")
+    return init_device_mesh("cpu", sizes, mesh_dim_names=names)
+
+
+def sharded(copies: int = 1) -> tuple[Any, nn.Module]:
     """A tiny transformer over all ranks, and the same one as it was."""
     torch.manual_seed(0)
     network: Any = sslight.backbone(**{**tiny.VIT, "depth": 4})
@@ -31,7 +38,7 @@ def sharded() -> tuple[Any, nn.Module]:
     method: Any = nn.Module()
     method.backbone = network
     method.trainer = SimpleNamespace(strategy=None)
-    method.device_mesh = init_device_mesh("cpu", (world_size(),), mesh_dim_names=("data_parallel",))
+    method.device_mesh = mesh(copies)
     shard_children(method)
     return network, plain
 
@@ -88,7 +95,7 @@ def with_a_parameter_of_its_own() -> str:
     method: Any = nn.Module()
     method.scale = nn.Parameter(torch.ones(1))
     method.trainer = SimpleNamespace(strategy=None)
-    method.device_mesh = init_device_mesh("cpu", (world_size(),), mesh_dim_names=("data_parallel",))
+    method.device_mesh = mesh()
     with pytest.raises(RuntimeError) as refused:
         shard_children(method)
     return str(refused.value)
@@ -97,3 +104,28 @@ def with_a_parameter_of_its_own() -> str:
 def test_a_parameter_outside_any_module_would_stay_unsharded_and_is_refused():
     for said in run_ranks(2, with_a_parameter_of_its_own):
         assert "['scale'] of Module are in none" in said
+
+
+def two_copies_of_two_shards() -> None:
+    network, plain = sharded(copies=2)
+    held = network.blocks[0].mlp.fc1.weight
+    assert held.to_local().numel() * 2 == held.numel()
+    mine = IMAGES[rank() : rank() + 1]
+    network(mine).square().sum().backward()
+    (plain(IMAGES).square().sum() / 4).backward()
+    for ours, wanted in zip(network.parameters(), plain.parameters(), strict=True):
+        if wanted.grad is not None:
+            torch.testing.assert_close(ours.grad.full_tensor(), wanted.grad)
+
+
+def test_groups_of_ranks_may_each_have_a_copy():
+    run_ranks(4, two_copies_of_two_shards)
+
+
+def test_wrong_groups_are_refused():
+    with pytest.raises(ValueError, match="shard_ranks is 1; give 2 or more"):
+        ShardedStrategy(shard_ranks=1)
+    strategy = ShardedStrategy(shard_ranks=3)
+    strategy.parallel_devices = [torch.device("cpu")] * 4
+    with pytest.raises(RefusedRunError, match="4 ranks are no multiple of shard_ranks, 3"):
+        strategy.setup_environment()
