@@ -28,7 +28,8 @@ class Config(dict[str, Any]):
 
     Attributes:
         path: The file; None for a config made in Python.
-        name: The file's name without suffix, or its folder's for a run's ``config.yaml``.
+        name: That of a shipped config; else the file's without suffix, or its folder's for a run's
+            ``config.yaml``.
         origins: ``file:line`` or ``command line`` by full key.
     """
 
@@ -143,13 +144,20 @@ def _load(path: Path, chain: tuple[Path, ...]) -> Config:
         inherited = _load(base, chain)
         tree, origins = merge(tree, inherited), origins | inherited.origins
     document.tree.pop("_base_", None)
-    name = path.resolve().parent.name if path.stem == "config" else path.stem
     return Config(
         merge(tree, expand(document.tree)),
         origins=origins | document.origins,
         path=path,
-        name=name,
+        name=_name(path.resolve()),
     )
+
+
+def _name(path: Path) -> str:
+    """Say what a config is called: a shipped one with its method, as every method has a quick one."""
+    for root in map(Path.resolve, SHIPPED):
+        if path.is_relative_to(root):
+            return path.relative_to(root).with_suffix("").as_posix()
+    return path.parent.name if path.stem == "config" else path.stem
 
 
 def _read(path: Path) -> Document:

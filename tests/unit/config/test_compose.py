@@ -48,7 +48,7 @@ def test_shipped_names_and_suggestions(write, tmp_path, monkeypatch):
     write("seed: 5\n", "shipped/simclr/folder.yaml")
     monkeypatch.setattr(module, "SHIPPED", (tmp_path / "absent", tmp_path / "shipped"))
     assert config.load("simclr/folder") == {"seed": 5}
-    assert config.load("simclr/folder.yaml").name == "folder"
+    assert config.load("simclr/folder.yaml").name == "simclr/folder"
     assert config.load(write("_base_: simclr/folder\n")) == {"seed": 5}
     with pytest.raises(ConfigError, match="Did you mean 'simclr/folder'"):
         config.load("simclr/foldr")
@@ -116,3 +116,16 @@ def test_an_unreadable_file_is_named(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=r"bad\.yaml: not a UTF-8 text file"):
         config.load(path)
+
+
+def test_shipped_configs_of_two_methods_have_two_names_and_folders(tmp_path, monkeypatch):
+    assert config.load("quickstart").name == "quickstart"
+    assert {config.load(f"{m}/shapes").name for m in ("simclr", "byol")} == {
+        "simclr/shapes",
+        "byol/shapes",
+    }
+    run = tmp_path / "runs" / "byol" / "shapes"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").write_text("seed: 1\n")
+    monkeypatch.chdir(tmp_path)
+    assert config.compose("runs/byol/shapes")["run_dir"] == "runs/byol/shapes"
