@@ -153,7 +153,7 @@ def _load(path: Path, chain: tuple[Path, ...]) -> Config:
 
 
 def _name(path: Path) -> str:
-    """Say what a config is called: a shipped one with its folder, for every method has ``shapes``."""
+    """Say what a config is called; a shipped one with its folder, as each method has ``shapes``."""
     for root in map(Path.resolve, SHIPPED):
         if path.is_relative_to(root):
             return path.relative_to(root).with_suffix("").as_posix()
