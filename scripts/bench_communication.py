@@ -23,13 +23,13 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import torch.multiprocessing as mp
+from bench_methods import REPOSITORY, STARTS_FROM, quick_methods
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import sslight
-from sslight import config, registry
+from sslight import config
 
-REPOSITORY = Path(__file__).parents[1]
 PAGE = REPOSITORY / "docs" / "scale.md"
 TABLE = re.compile(r"<!-- communication -->\n.*?<!-- end -->", re.DOTALL)
 RANKS = 2
@@ -40,9 +40,6 @@ KINDS = {
     "alltoall": "exchange",
     "broadcast": "broadcast",
 }
-
-#: Methods that start from trained weights, and the key that names them; any will do here.
-STARTS_FROM = {"clusterfit": "init", "distill": "method.teacher"}
 
 
 class Collectives(TorchDispatchMode):
@@ -93,12 +90,6 @@ class Count(pl.Callback):
             self._mode.__exit__(None, None, None)
             self.steps.append(self._mode.bytes)
             self._mode = None
-
-
-def quick_methods() -> list[str]:
-    """Every method with a quick config."""
-    configs = REPOSITORY / "configs"
-    return [m for m in registry.names("method") if (configs / m / "shapes.yaml").is_file()]
 
 
 def overrides(method: str, folder: Path) -> list[str]:

@@ -88,10 +88,8 @@ def shard_children(module: pl.LightningModule) -> None:
             f"strategy: model_parallel shards the modules of a method, and {own} of "
             f"{type(module).__name__} are in none. Put them into an nn.Module with a forward."
         )
-    copies, shards = module.device_mesh.mesh_dim_names or ()
-    mesh = (
-        module.device_mesh if module.device_mesh[copies].size() > 1 else module.device_mesh[shards]
-    )
+    ranks = module.device_mesh  # copies x shards
+    mesh = ranks if ranks.size(0) > 1 else ranks["tensor_parallel"]
     for network in map(_network_of, module.children()):
         if any(True for _ in network.parameters()):
             for block in repeated_blocks(network):
