@@ -23,6 +23,7 @@ from sslight.features.compute import FeatureBlock, iterate
 from sslight.features.manifest import LayerEntry, Manifest, SplitEntry
 from sslight.features.store import FeatureStore, load_features
 from sslight.features.writer import SplitWriter, StoreWriter, merge_shards, shards_in
+from sslight.heap import keep_freed_memory
 
 logger = logging.getLogger("sslight")
 Progress = Callable[[str, int, int], None]
@@ -111,8 +112,10 @@ def extract_features(
         shared=options.shared,
         flush_rows=options.flush_rows,
     )
-    for split in options.splits if options.splits is not None else datamodule.split_names:
-        _extract_split(writer, backbone, datamodule, split, options, device, progress)
+    splits = options.splits if options.splits is not None else datamodule.split_names
+    with keep_freed_memory(device):
+        for split in splits:
+            _extract_split(writer, backbone, datamodule, split, options, device, progress)
     return _finish(writer)
 
 

@@ -19,6 +19,7 @@ from sslight.checkpoints import init_backbone, load_backbone, method_record, sav
 from sslight.data.datamodule import SSLDataModule
 from sslight.data.sampler import check_batch_size
 from sslight.errors import RefusedRunError, refusing
+from sslight.heap import keep_freed_memory
 from sslight.loggers import JsonlLogger, log_failures, write_log_file
 from sslight.module import SSLModule
 from sslight.modules.ema import EMA
@@ -207,7 +208,8 @@ class _Walk:
     def _train(self) -> None:
         """Train; say in a sentence that a checkpoint is of another network (torch needs pages)."""
         try:
-            self.trainer.fit(self.method, datamodule=self.data, ckpt_path=self.checkpoint)
+            with keep_freed_memory(self.trainer.strategy.root_device):
+                self.trainer.fit(self.method, datamodule=self.data, ckpt_path=self.checkpoint)
         except RuntimeError as error:
             lines = str(error).splitlines()
             if self.checkpoint is None or not lines or "loading state_dict" not in lines[0]:

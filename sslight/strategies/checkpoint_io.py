@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
+from sslight.errors import RefusedRunError
 from sslight.utils import sync_folder
 
 
@@ -47,7 +48,7 @@ class AtomicCheckpointIO(CheckpointIO):
         try:
             loaded: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
         except pickle.UnpicklingError as error:
-            raise ValueError(
+            raise RefusedRunError(
                 f"{path} cannot be read as plain tensors and containers, and sslight loads nothing "
                 f"else: {error}"
             ) from error

@@ -30,9 +30,9 @@ class ShardedStrategy(ModelParallelStrategy):
         self, process_group_backend: str | None = None, shard_ranks: int | None = None
     ) -> None:
         if not hasattr(FSDPModule, "set_reshard_after_forward"):
-            raise RuntimeError("strategy: model_parallel needs torch 2.8 or newer.")
+            raise RefusedRunError("strategy: model_parallel needs torch 2.8 or newer.")
         if shard_ranks is not None and shard_ranks < 2:
-            raise ValueError(
+            raise RefusedRunError(
                 f"strategy: model_parallel: shard_ranks is {shard_ranks}; give 2 or more, or null "
                 "for all ranks."
             )
@@ -81,10 +81,10 @@ def shard_children(module: pl.LightningModule) -> None:
     if isinstance(module.trainer.strategy, ShardedStrategy):
         module.trainer.strategy.synchronise_layers(module)
     if module.device_mesh is None:
-        raise RuntimeError("Sharding needs a device mesh: use strategy: model_parallel.")
+        raise RefusedRunError("Sharding needs a device mesh: use strategy: model_parallel.")
     own = [name for name, _ in module.named_parameters(recurse=False)]
     if own:
-        raise RuntimeError(
+        raise RefusedRunError(
             f"strategy: model_parallel shards the modules of a method, and {own} of "
             f"{type(module).__name__} are in none. Put them into an nn.Module with a forward."
         )

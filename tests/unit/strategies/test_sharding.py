@@ -96,7 +96,7 @@ def with_a_parameter_of_its_own() -> str:
     method.scale = nn.Parameter(torch.ones(1))
     method.trainer = SimpleNamespace(strategy=None)
     method.device_mesh = mesh()
-    with pytest.raises(RuntimeError) as refused:
+    with pytest.raises(RefusedRunError) as refused:
         shard_children(method)
     return str(refused.value)
 
