@@ -19,9 +19,9 @@ class RawBatch:
     def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> RawBatch:
-        """Return the batch with every tensor on ``device``."""
-        return RawBatch(transferred(self.content, torch.device(device), non_blocking))
+    def to(self, device: torch.device | str) -> RawBatch:
+        """Return the batch with every tensor on ``device``; Lightning passes no more than that."""
+        return RawBatch(transferred(self.content, torch.device(device)))
 
     def pin_memory(self) -> RawBatch:
         """Return the batch in page-locked memory (called by the DataLoader)."""

@@ -253,7 +253,7 @@ class SSLDataModule(pl.LightningDataModule):
 
     def finish(self, raw: RawBatch, device: torch.device | str) -> Batch:
         """Move an evaluation batch to a device and apply its clean view."""
-        return self._finish(self.eval_maker, raw.to(device, non_blocking=True))
+        return self._finish(self.eval_maker, raw.to(device))
 
     def global_batch_size(self, split: str = "train") -> int:
         """Images per step over all devices (VISSL's get_global_batchsize)."""

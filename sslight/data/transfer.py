@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 
-def transferred(content: Any, device: torch.device, non_blocking: bool) -> Any:
+def transferred(content: Any, device: torch.device) -> Any:
     """Copy every tensor in nested dicts and lists to a device.
 
-    To a GPU, ``non_blocking``, on a stream of its own: training reads no tensor on the host, so the
+    To a GPU without waiting, on a stream of its own: training reads no tensor on the host, so the
     host asks for a batch while the GPU still computes the step before, and on the stream that
     computes the copy would wait for that step.
     """
-    if device.type != "cuda" or not non_blocking:
-        return map_tensors(content, lambda x: x.to(device, non_blocking=non_blocking))
+    if device.type != "cuda":
+        return map_tensors(content, lambda x: x.to(device))
     copying, computing = _copy_stream(device), torch.cuda.current_stream(device)
     with torch.cuda.stream(copying):
         moved = map_tensors(content, lambda x: x.to(device, non_blocking=True))

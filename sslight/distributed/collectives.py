@@ -39,7 +39,8 @@ def all_gather(x: Tensor) -> Tensor:
 def gather_rows(x: Tensor, group: dist.ProcessGroup | None, members: int) -> Tensor:
     """Stack the rows of a group's ``members`` (None: the default group), without gradient."""
     gathered = x.new_empty((members * len(x), *x.shape[1:]))
-    dist.all_gather(list(gathered.view(members, *x.shape).unbind()), x.contiguous(), group=group)
+    # Into one tensor: of a list NCCL would copy each rank's part once more.
+    dist.all_gather_into_tensor(gathered, x.contiguous(), group=group)
     return gathered
 
 
@@ -50,10 +51,9 @@ class _GatherWithGrad(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        grad = grad.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(grad)
-        rows = len(grad) // world_size()
-        return grad[rank() * rows : (rank() + 1) * rows]
+        own = grad.new_empty((len(grad) // world_size(), *grad.shape[1:]))
+        dist.reduce_scatter_tensor(own, grad.contiguous())
+        return own
 
 
 def gather_with_grad(x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from sslight.distributed.collectives import is_distributed, rank, world_size
+from sslight.modules.upload import uploaded
 
 
 @torch.no_grad()
@@ -21,14 +22,14 @@ def exchanged(rows: Tensor, order: Tensor) -> Tensor:
         order: A permutation of the W B rows, on the CPU, the same on every rank.
     """
     if not is_distributed():
-        return rows[order.to(rows.device)]
+        return rows[uploaded(order, rows.device)]
     size, me = len(rows), rank()
     wanted = order.view(world_size(), size)
     owner = wanted // size
     leaving = [wanted[to][owner[to] == me] - me * size for to in range(world_size())]
     arriving = torch.bincount(owner[me], minlength=world_size())
-    outgoing = rows[torch.cat(leaving).to(rows.device)].contiguous()
+    outgoing = rows[uploaded(torch.cat(leaving), rows.device)].contiguous()
     incoming = torch.empty_like(outgoing)
     dist.all_to_all_single(incoming, outgoing, arriving.tolist(), [len(part) for part in leaving])
     places = owner[me].argsort(stable=True).argsort()
-    return incoming[places.to(rows.device)]
+    return incoming[uploaded(places, rows.device)]

@@ -12,6 +12,7 @@ from sslight.losses.lejepa import lejepa_loss
 from sslight.module import SSLModule
 from sslight.modules.heads import mlp
 from sslight.modules.multicrop import forward_crops
+from sslight.modules.upload import uploaded
 from sslight.optim import Recipe
 from sslight.types import Batch, StepOutput
 
@@ -87,7 +88,7 @@ class LeJEPA(SSLModule):
         loss = lejepa_loss(
             projections,
             targets,
-            self._directions().to(embedding.device),
+            uploaded(self._directions(), embedding.device),
             self.sigreg_weight,
             knots=self.knots,
             t_max=self.t_max,

@@ -394,6 +394,32 @@ def test_a_read_would_be_found():
     assert len(list(host_reads(ast.parse(code)))) == 4
 
 
+#: Where nothing happens within a training step.
+BETWEEN_STEPS = {"kmeans.py", "pca.py"}
+
+
+def host_uploads(module: ast.Module) -> Iterator[ast.Call]:
+    """Tensors made of host values on a device: CUDA waits for all that was asked for before."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {
+            "torch.tensor",
+            "torch.as_tensor",
+        }:
+            yield from (node for keyword in node.keywords if keyword.arg == "device")
+
+
+def test_training_code_never_waits_to_hand_values_over():
+    parts = ("methods", "losses", "modules", "augment", "optim")
+    for path in (path for path in FILES if part(path) in parts):
+        for node in host_uploads(tree_of(path)) if path.name not in BETWEEN_STEPS else ():
+            pytest.fail(f"{where(path, node)}: {ast.unparse(node)}; use modules.upload.uploaded")
+
+
+def test_an_upload_would_be_found():
+    code = "def loss(x):\n    return torch.as_tensor(2, device=x.device), torch.tensor(3.0)"
+    assert len(list(host_uploads(ast.parse(code)))) == 1
+
+
 def test_lightnings_private_names_stay_in_strategies():
     private = re.compile(r"trainer\._|fit_loop\b|epoch_loop\b|_logger_connector|_data_connector")
     users = {part(path) for path in FILES if private.search(path.read_text(encoding="utf-8"))}

@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from sslight.data import transfer
+from sslight.data.batch import RawBatch
 from sslight.data.transfer import map_tensors, transferred
 
 
@@ -56,7 +58,7 @@ def batch():
 
 
 def test_a_gpu_copies_beside_what_it_computes(gpu):
-    moved = transferred(batch(), GPU, non_blocking=True)
+    moved = transferred(batch(), GPU)
     assert LOG == [
         ("copy", "copying", True),
         ("computing", "waits for", "copying"),
@@ -66,14 +68,17 @@ def test_a_gpu_copies_beside_what_it_computes(gpu):
     assert moved["bad"] == []
 
 
-def test_a_blocking_copy_stays_on_the_stream(gpu):
-    transferred(batch(), GPU, non_blocking=False)
-    assert LOG == [("copy", "computing", False)]
+def test_lightning_asks_for_the_same(gpu):
+    """Lightning passes ``non_blocking`` to plain tensors only: a batch has to know by itself."""
+    raw = RawBatch(batch())
+    moved = pl.strategies.SingleDeviceStrategy("cpu").batch_to_device(raw, GPU)
+    assert isinstance(moved, RawBatch)
+    assert LOG[0] == ("copy", "copying", True)
 
 
 def test_on_the_cpu_nothing_is_copied():
     content = {"views": [torch.ones(2), {"inner": torch.zeros(1)}], "word": "kept"}
-    moved = transferred(content, torch.device("cpu"), non_blocking=True)
+    moved = transferred(content, torch.device("cpu"))
     assert moved["views"][0] is content["views"][0]
     assert moved["views"][1]["inner"] is content["views"][1]["inner"]
     assert moved["word"] == "kept"
@@ -89,6 +94,6 @@ def test_map_tensors_goes_into_lists_and_dicts():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_values_arrive_on_a_gpu():
     content = {"x": torch.arange(1000.0).pin_memory()}
-    moved = transferred(content, GPU, non_blocking=True)
+    moved = transferred(content, GPU)
     assert moved["x"].is_cuda
     assert torch.equal(moved["x"].cpu(), content["x"])
