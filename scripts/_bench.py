@@ -154,7 +154,7 @@ class Bench:
             "command": _command(),
             "machine": machine(),
             "versions": versions(),
-            "commit": _commit(),
+            "commit": commit(),
             "date": datetime.date.today().isoformat(),
         }
         print(line(row), flush=True)
@@ -229,6 +229,13 @@ def _command() -> str:
     return " ".join(["python", f"scripts/{Path(sys.argv[0]).name}", *sys.argv[1:]])
 
 
-def _commit() -> str:
-    words = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
-    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+def commit() -> str:
+    """Name the commit; ``-dirty`` where what is measured, or measures, differs from it."""
+    named = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "--", "sslight", "scripts", "configs", "pyproject.toml")
+    return f"{named}-dirty" if changed else named
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-C", str(REPOSITORY), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

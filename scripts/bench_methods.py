@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from _bench import commit
+
 from sslight import config, load_features, metrics, registry
 
 REPOSITORY = Path(__file__).parents[1]
@@ -114,7 +116,7 @@ def measure(method: str, args: argparse.Namespace) -> Row:
         **_speed(run),
         "seed": composed.get("seed", 0),
         "date": datetime.date.today().isoformat(),
-        "commit": _commit(),
+        "commit": commit(),
     }
     with RESULTS.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
@@ -195,11 +197,6 @@ def _speed(run: Path) -> Row:
         "images_per_second": round(statistics.median(s["time/images_per_second"] for s in seen)),
         "steps": max(line["step"] for line in lines),
     }
-
-
-def _commit() -> str:
-    words = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
-    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
 
 
 # ------------------------------------------------------------------ tables

@@ -39,18 +39,20 @@ def tables() -> str:
 def table(found: list[dict[str, Any]]) -> str:
     """Return the table of a group, and below it what it was measured with."""
     lines = [
-        "| what | against | figure | spread | reach | | ms each |",
-        "|---|---|--:|--:|--:|---|--:|",
+        "| what | against | figure | spread | reach | | ms each | run |",
+        "|---|---|--:|--:|--:|---|--:|---|",
     ]
+    runs = list(dict.fromkeys(_measured(row) for row in found))
     for row in found:
         spread = f"{row['low']:g} to {row['high']:g}" if row["repeats"] > 1 else ""
         each = f"{row['ours_ms']:.4g} / {row['peer_ms']:.4g}" if "ours_ms" in row else ""
         note = f" ({row['note']})" if row.get("note") else ""
         lines.append(
             f"| {row['row']}{note} | {row['against']} | {row['figure']:g} {row['unit']} | {spread} "
-            f"| {row['reach']} | {VERDICT[row['reached']]} | {each} |"
+            f"| {row['reach']} | {VERDICT[row['reached']]} | {each} "
+            f"| {runs.index(_measured(row)) + 1} |"
         )
-    return "\n".join([*lines, "", _measured(found[-1])])
+    return "\n".join([*lines, "", *(f"{i + 1}. {run}" for i, run in enumerate(runs))])
 
 
 def _measured(row: dict[str, Any]) -> str:
