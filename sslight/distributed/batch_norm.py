@@ -43,6 +43,11 @@ def _per_channel(x: Tensor, ndim: int) -> Tensor:
     return x.view(1, -1, *[1] * (ndim - 2))
 
 
+def _linear(x: Tensor, scale: Tensor, shift: Tensor, out: Tensor | None = None) -> Tensor:
+    """Compute ``scale * x + shift`` per channel in one pass over ``x``."""
+    return torch.addcmul(_per_channel(shift, x.ndim), x, _per_channel(scale, x.ndim), out=out)
+
+
 def _pooled_statistics(
     x: Tensor, group: dist.ProcessGroup | None, members: int
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,7 +60,7 @@ def _pooled_statistics(
     channels = x.shape[1]
     count = x.numel() // channels
     mean = x.sum(dims) / max(count, 1)
-    deviations = (x - _per_channel(mean, x.ndim)).square().sum(dims)
+    deviations = (x - _per_channel(mean, x.ndim)).square_().sum(dims)
     packed = torch.cat([mean, deviations, mean.new_full((1,), count)]).unsqueeze(0)
     gathered = gather_rows(packed, group, members)  # [members, 2C + 1]
     means, squares, counts = torch.split(gathered, [channels, channels, 1], dim=1)
@@ -81,11 +86,9 @@ class _SyncedNorm(torch.autograd.Function):
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         mean, variance, count = _pooled_statistics(wide, group, members)
         inverse_std = (variance + eps).rsqrt()
-        normed = (wide - _per_channel(mean, x.ndim)) * _per_channel(inverse_std, x.ndim)
-        if weight is not None:
-            normed = normed * _per_channel(weight.to(wide.dtype), x.ndim)
-        if bias is not None:
-            normed = normed + _per_channel(bias.to(wide.dtype), x.ndim)
+        scale = inverse_std if weight is None else inverse_std * weight.to(wide.dtype)
+        shift = -mean * scale if bias is None else bias.to(wide.dtype) - mean * scale
+        normed = _linear(wide, scale, shift)
         ctx.save_for_backward(x, weight, mean, inverse_std, count)
         ctx.group, ctx.bias_dtype = group, None if bias is None else bias.dtype
         ctx.mark_non_differentiable(mean, variance, count)
@@ -95,15 +98,18 @@ class _SyncedNorm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse_std, count = ctx.saved_tensors
         dims = [0, *range(2, x.ndim)]
-        grad = grad.to(mean.dtype)
-        hat = (x.to(mean.dtype) - _per_channel(mean, x.ndim)) * _per_channel(inverse_std, x.ndim)
-        local = torch.stack([grad.sum(dims), (grad * hat).sum(dims)])  # [2, C]
+        grad, wide = grad.to(mean.dtype), x.to(mean.dtype)
+        centred = wide - _per_channel(mean, x.ndim)
+        local = torch.stack([grad.sum(dims), centred.mul_(grad).sum(dims) * inverse_std])  # [2, C]
         grad_bias = None if ctx.bias_dtype is None else local[0].to(ctx.bias_dtype, copy=True)
         grad_weight = None if weight is None else local[1].to(weight.dtype, copy=True)
         dist.all_reduce(local, group=ctx.group)
-        shift, slope = (_per_channel(row, x.ndim) for row in local / count)
+        shift, slope = local / count
         scale = inverse_std if weight is None else inverse_std * weight.to(mean.dtype)
-        grad_x = (grad - shift - hat * slope) * _per_channel(scale, x.ndim)
+        slope = slope * inverse_std * scale
+        # scale * (grad - shift - slope * hat), where hat is the normalised input
+        grad_x = _linear(wide, -slope, slope * mean - shift * scale, out=centred)
+        grad_x.addcmul_(grad, _per_channel(scale, x.ndim))
         return grad_x.to(x.dtype), grad_weight, grad_bias, None, None, None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,11 +37,17 @@ def all_gather(x: Tensor) -> Tensor:
     return gather_rows(x, None, world_size())
 
 
+def _newest(name: str, before: str) -> Callable[..., Any]:
+    """Take a collective by its name since torch 2.14, or by the one that it had before."""
+    collective: Callable[..., Any] = getattr(dist, name, None) or getattr(dist, before)
+    return collective
+
+
 def gather_rows(x: Tensor, group: dist.ProcessGroup | None, members: int) -> Tensor:
     """Stack the rows of a group's ``members`` (None: the default group), without gradient."""
     gathered = x.new_empty((members * len(x), *x.shape[1:]))
     # Into one tensor: of a list NCCL would copy each rank's part once more.
-    dist.all_gather_into_tensor(gathered, x.contiguous(), group=group)
+    _newest("all_gather_single", "all_gather_into_tensor")(gathered, x.contiguous(), group=group)
     return gathered
 
 
@@ -52,7 +59,7 @@ class _GatherWithGrad(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         own = grad.new_empty((len(grad) // world_size(), *grad.shape[1:]))
-        dist.reduce_scatter_tensor(own, grad.contiguous())
+        _newest("reduce_scatter_single", "reduce_scatter_tensor")(own, grad.contiguous())
         return own
 
 
