@@ -16,6 +16,7 @@ from torch import Tensor
 from sslight.augment.crop import ATTEMPTS, random_boxes, whole_boxes
 from sslight.augment.draws import uniforms
 from sslight.augment.spec import ViewSpec
+from sslight.augment.twist import colour_twists
 
 _CROP = slice(0, 2 * ATTEMPTS + 2)
 _SLOT = {
@@ -69,13 +70,19 @@ def draw_params(
     Returns:
         ``crop`` ``[B, 4]`` int64 (top, left, height, width of the region that was resized);
         ``table`` ``[B, len(COLUMNS)]`` float32; ``blend`` ``[B, 4, 3]`` float32, see
-        :func:`blends`; ``rows`` and ``spans``, see :func:`pack_rows`.
+        :func:`blends`; ``rows`` and ``spans``, see :func:`pack_rows`; with ``colors: linear``
+        also ``twist`` ``[B, 2, 3, 3]``, see :func:`~sslight.augment.twist.colour_twists`.
     """
     draws = uniforms(seed, epoch, index, view, _SLOTS)
     crop = _boxes(spec, draws, heights, widths)
     table = _table(spec, draws)
     rows, spans = pack_rows(affected_rows(table))
-    return {"crop": crop, "table": table, "blend": blends(table), "rows": rows, "spans": spans}
+    blend = blends(table)
+    params = {"crop": crop, "table": table, "blend": blend, "rows": rows, "spans": spans}
+    if spec.twists:
+        hue, grey = column(table, "hue"), column(table, "grey")
+        params["twist"] = colour_twists(blend, hue, _place_of_hue(table), grey)
+    return params
 
 
 def draw_boxes(
@@ -130,12 +137,16 @@ def affected_rows(table: Tensor) -> dict[str, Tensor]:
     names = ("flip", "vertical_flip", "grey", "solarize")
     rows = {name: column(table, name).nonzero().squeeze(1) for name in names}
     rows["blur"] = column(table, "sigma").nonzero().squeeze(1)
-    place = torch.tensor([order.index(HUE) for order in ORDERS])
-    place = place[column(table, "order").to(torch.int64)]
+    place = _place_of_hue(table)
     turned = column(table, "hue") != 0
     for k in range(4):
         rows[f"hue{k}"] = (turned & (place == k)).nonzero().squeeze(1)
     return rows
+
+
+def _place_of_hue(table: Tensor) -> Tensor:
+    places = torch.tensor([order.index(HUE) for order in ORDERS])
+    return places[column(table, "order").to(torch.int64)]
 
 
 def pack_rows(rows: dict[str, Tensor]) -> tuple[Tensor, dict[str, tuple[int, int]]]:

@@ -19,6 +19,7 @@ from sslight.augment.params import (
     unpack_rows,
 )
 from sslight.augment.spec import ViewSpec
+from sslight.augment.twist import twist_
 
 #: On a CPU, images of so many values are finished one by one: what is worked on stays in the cache.
 _ALONE = 1 << 16
@@ -26,6 +27,9 @@ _ALONE = 1 << 16
 #: Smaller ones are finished this many values at a time: fewer would cost more in calls than they
 #: save in the cache, more would only cost memory.
 _PIECE = 1 << 20
+
+
+_PER_IMAGE = ("table", "blend", "twist")
 
 
 def finish(images: Tensor, params: Params, spec: ViewSpec) -> Tensor:
@@ -47,13 +51,14 @@ def finish(images: Tensor, params: Params, spec: ViewSpec) -> Tensor:
     out = torch.empty(images.shape, dtype=torch.float32)
     if images[:1].numel() >= _ALONE:
         for i, values in enumerate(params["table"].tolist()):
-            out[i : i + 1].copy_(images[i : i + 1]).mul_(1 / 255)
-            _finish_one_(out[i : i + 1], dict(zip(COLUMNS, values, strict=True)), spec)
+            one = out[i : i + 1].copy_(images[i : i + 1]).mul_(1 / 255)
+            twist = params["twist"][i : i + 1] if spec.twists else None
+            _finish_one_(one, dict(zip(COLUMNS, values, strict=True)), spec, twist)
         return out
     step = max(1, _PIECE // max(1, images[:1].numel()))
     for start in range(0, len(images), step):
         piece = slice(start, start + step)
-        part = {key: params[key][piece] for key in ("table", "blend")}
+        part: Params = {key: params[key][piece] for key in _PER_IMAGE if key in params}
         out[piece].copy_(images[piece]).mul_(1 / 255)
         finish_batch_(out[piece], part, affected_rows(part["table"]), spec)
     return out
@@ -69,10 +74,10 @@ def finish_batch_(x: Tensor, params: Params, rows: dict[str, Tensor], spec: View
     table = params["table"]
     _change_(x, rows["flip"], lambda part: part.flip(3))
     _change_(x, rows["vertical_flip"], lambda part: part.flip(2))
-    if spec.jitter > 0:
-        hue_rows = [rows[f"hue{k}"] for k in range(4)]
-        jitter_(x, params["blend"], column(table, "hue"), hue_rows)
-    _change_(x, rows["grey"], color.to_grey_)
+    if spec.twists:
+        twist_(x, params["twist"])
+    else:
+        _recolour_(x, params, rows, spec)
     if len(rows["blur"]):
         sigma = column(table, "sigma").index_select(0, rows["blur"])
         _change_(x, rows["blur"], lambda part: gaussian_blur(part, sigma, spec.kernel))
@@ -80,21 +85,31 @@ def finish_batch_(x: Tensor, params: Params, rows: dict[str, Tensor], spec: View
     color.normalise_(x, spec.mean, spec.std)
 
 
+def _recolour_(x: Tensor, params: Params, rows: dict[str, Tensor], spec: ViewSpec) -> None:
+    if spec.jitter > 0:
+        hue_rows = [rows[f"hue{k}"] for k in range(4)]
+        jitter_(x, params["blend"], column(params["table"], "hue"), hue_rows)
+    _change_(x, rows["grey"], color.to_grey_)
+
+
 def _change_(x: Tensor, rows: Tensor, operation: Callable[[Tensor], Tensor]) -> None:
     if len(rows):
         x.index_copy_(0, rows, operation(x.index_select(0, rows)))
 
 
-def _finish_one_(x: Tensor, values: dict[str, float], spec: ViewSpec) -> None:
+def _finish_one_(x: Tensor, values: dict[str, float], spec: ViewSpec, twist: Tensor | None) -> None:
     """Finish one float image ``[1, C, s, s]`` in place."""
     if values["flip"]:
         x.copy_(x.flip(3))
     if values["vertical_flip"]:
         x.copy_(x.flip(2))
-    factors = [values[name] for name in ("brightness", "contrast", "saturation", "hue")]
-    jitter_one_(x, factors, int(values["order"]))
-    if values["grey"]:
-        color.to_grey_(x)
+    if twist is not None:
+        twist_(x, twist)
+    else:
+        factors = [values[name] for name in ("brightness", "contrast", "saturation", "hue")]
+        jitter_one_(x, factors, int(values["order"]))
+        if values["grey"]:
+            color.to_grey_(x)
     if values["sigma"]:
         blur_one_(x, values["sigma"], spec.kernel)
     if values["solarize"]:

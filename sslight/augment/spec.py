@@ -9,6 +9,8 @@ from typing import Any, Literal
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+Colors = Literal["exact", "linear"]
+
 #: Fields whose operation is defined on red, green and blue.
 _NEEDS_RGB = ("contrast", "saturation", "hue", "grey")
 
@@ -43,6 +45,8 @@ class ViewSpec:
         hue: A float ``h`` draws the shift, in turns of the colour circle, from [-h, h]; or
             (low, high) within [-0.5, 0.5].
         grey: Probability of a grey image (three equal channels).
+        colors: ``exact``: jitter and grey as torchvision computes them; ``linear``: as one matrix
+            per image, see :mod:`sslight.augment.twist`.
         blur: Probability of a Gaussian blur.
         blur_sigma: Range of the blur's standard deviation in pixels.
         blur_kernel: Odd width of the blur's kernel; None for a tenth of the size as in SimCLR:
@@ -73,6 +77,7 @@ class ViewSpec:
     saturation: float | tuple[float, float] = 0.0
     hue: float | tuple[float, float] = 0.0
     grey: float = 0.0
+    colors: Colors = "exact"
     blur: float = 0.0
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     blur_kernel: int | None = None
@@ -107,6 +112,7 @@ class ViewSpec:
                 raise ValueError(f"view: {name} must be a whole number from 1 on, got {value!r}")
         _one_of("crop", self.crop, ("random", "center", "none"))
         _one_of("interpolation", self.interpolation, ("bilinear", "bicubic"))
+        _one_of("colors", self.colors, ("exact", "linear"))
         if self.resize is not None and self.resize < self.size:
             raise ValueError(
                 f"view: resize ({self.resize}) is smaller than size ({self.size}): there would be "
@@ -172,6 +178,11 @@ class ViewSpec:
                 f"view: mean and std have {len(self.mean)} numbers, but {have}; write 1 or "
                 f"{channels} numbers each, or None for both to keep values in [0, 1]"
             )
+
+    @property
+    def twists(self) -> bool:
+        """Whether jitter and grey are done as one matrix per image."""
+        return self.colors == "linear" and any(map(self._is_on, _NEEDS_RGB))
 
     def _is_on(self, name: str) -> bool:
         if name == "grey":

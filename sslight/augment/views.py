@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -15,7 +16,7 @@ from sslight.augment.parts import Part
 from sslight.augment.pixels import finish
 from sslight.augment.presets import PRESETS
 from sslight.augment.reduced import Reduced, largest_factor
-from sslight.augment.spec import ViewSpec
+from sslight.augment.spec import Colors, ViewSpec
 
 #: Keeps the draws of views apart from others made of the run's seed.
 _STREAM = 1
@@ -221,6 +222,7 @@ def make_views(
     specs: str | ViewSpec | Sequence[ViewSpec | Part] | ViewMaker,
     seed: int = 0,
     size: int | None = None,
+    colors: Colors = "exact",
 ) -> ViewMaker:
     """Return a view maker.
 
@@ -228,10 +230,16 @@ def make_views(
         specs: A preset's name, a spec, a list of specs, or a view maker (returned as it is).
         seed: The run's seed.
         size: Side of the views of a preset; None for the preset's default.
+        colors: ``linear`` for all specs, or as each says.
     """
     if isinstance(specs, ViewMaker):
+        if colors != "exact":
+            raise ValueError(f"views: colors={colors!r} is for view specs, not for a view maker")
         return specs
-    return views(specs, size, seed)
+    made = views(specs, size, seed)
+    if colors == "exact":
+        return made
+    return Views([*(replace(spec, colors=colors) for spec in made.specs), *made.parts], seed)
 
 
 def views(

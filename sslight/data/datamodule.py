@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from sslight import strategies
 from sslight.augment import presets
 from sslight.augment.parts import Part
-from sslight.augment.spec import ViewSpec
+from sslight.augment.spec import Colors, ViewSpec
 from sslight.augment.views import ViewMaker, make_views
 from sslight.data.bad_images import BadImages
 from sslight.data.batch import RawBatch
@@ -54,6 +54,9 @@ class SSLDataModule(pl.LightningDataModule):
         decode: ``draft`` decodes a JPEG at 1/2, 1/4 or 1/8 of its size where every view is shrunk
             that far: from 12 megapixels three times the images per second. The same regions are
             seen; pixels differ by 1.6 of 255 on average and by 18 at the 99.9th percentile at most.
+        colors: ``exact``: jitter and grey of training views as torchvision computes them;
+            ``linear``: as one matrix per image, which takes a quarter less time on a CPU and one
+            operator on a GPU; pixels differ by 5 of 255 on average, 52 at the 99th percentile.
         limit: A number of train images, or a :class:`Limit`.
         test_limit: The same for the test split.
         cache: Where to keep decoded images, so that each is decoded once and not in every epoch:
@@ -80,6 +83,7 @@ class SSLDataModule(pl.LightningDataModule):
         workers: int | Literal["auto"] = "auto",
         on_error: OnError = "raise",
         decode: Decode = "exact",
+        colors: Colors = "exact",
         limit: int | Limit | None = None,
         test_limit: int | Limit | None = None,
         cache: str | Path | None = None,
@@ -96,13 +100,12 @@ class SSLDataModule(pl.LightningDataModule):
         check_decode(decode, cache, cache_side)
         given = merge_splits(train, test, splits)
         self.splits = Splits(given, {"train": limit, "test": test_limit}, cache, cache_side)
-        self.views, self.eval_view = views, eval_view
+        self.views, self.eval_view, self.colors = views, eval_view, colors
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.decode: Decode = decode
         self.view_dataset = partial(ViewDataset, seed=seed, on_error=on_error, decode=decode)
-        self.seed, self.workers = seed, workers
+        self.seed, self.workers, self.prefetch = seed, workers, prefetch
         self.pin_memory, self.persistent_workers = pin_memory, persistent_workers
-        self.prefetch, self.on_error = prefetch, on_error
         self.bad_images = BadImages(on_error)
         self._train_loader: TrainLoader | None = None
 
@@ -154,12 +157,9 @@ class SSLDataModule(pl.LightningDataModule):
     @cached_property
     def maker(self) -> ViewMaker:
         """The view maker of training."""
-        views = self.views if self.views is not None else self._default_views()
-        return make_views(views, seed=self.seed)
-
-    def _default_views(self) -> str:
         module = self.trainer.lightning_module if self.trainer is not None else None
-        return str(getattr(module, "default_views", "simclr"))
+        views = self.views if self.views is not None else getattr(module, "default_views", "simclr")
+        return make_views(views, self.seed, colors=self.colors)
 
     @cached_property
     def eval_maker(self) -> ViewMaker:
