@@ -36,6 +36,7 @@ RANKS = 2
 BATCH = 64
 KINDS = {
     "allreduce": "all-reduce",
+    "reduce_scatter": "reduce-scatter",
     "allgather": "gather",
     "alltoall": "exchange",
     "broadcast": "broadcast",
@@ -55,7 +56,8 @@ class Collectives(TorchDispatchMode):
         if func.namespace == "c10d":
             name = str(func).split(".")[1].strip("_")
             kind = next((k for start, k in KINDS.items() if start in name), name)
-            self.bytes[kind] += sum(x.nbytes for x in _tensors(args[0]))
+            sent = args[1] if kind == "reduce-scatter" else args[0]
+            self.bytes[kind] += sum(x.nbytes for x in _tensors(sent))
         return func(*args, **(kwargs or {}))
 
 
@@ -128,10 +130,8 @@ def measure(rank: int, folder: Path, methods: list[str]) -> None:
 
 def table(rows: dict[str, Any]) -> str:
     """Return the rows as Markdown, in kB."""
-    lines = [
-        "| method | gradients | all-reduce | gather | exchange | broadcast | an epoch's start |"
-    ]
-    lines += ["|---|--:|--:|--:|--:|--:|--:|"]
+    heads = ["method", "gradients", *KINDS.values(), "an epoch's start"]
+    lines = [f"| {' | '.join(heads)} |", "|---" + "|--:" * (len(heads) - 1) + "|"]
     for method, row in rows.items():
         figures = [row["gradients"], *(row["step"].get(k, 0) for k in KINDS.values()), row["epoch"]]
         lines.append(f"| `{method}` | {' | '.join(f'{n / 1000:,.1f}' for n in figures)} |")
