@@ -41,8 +41,8 @@ class MoCoV3(SSLModule):
         out_dim: Width of queries and keys.
         layers: Linear layers of the projector: the paper's 3; its ResNet-50 runs have 2.
         predictor_dim: Width of the predictor's hidden layer; None for ``hidden_dim``.
-        predictor_last_bn: End the predictor with a batch norm, as the projector ends: the authors do
-            so for transformers and not for ResNets.
+        predictor_last_bn: End the predictor with a batch norm, as the projector ends; the authors
+            do so for transformers and not for ResNets.
         temperature: T; the authors' code has 0.2 for transformers and 1 for ResNets.
         momentum: m; a plain number stays constant.
         freeze_patch_embed: Keep the patch projection of a transformer at its random start, which
