@@ -1,11 +1,12 @@
-"""Trained networks as teachers: backbones, and classifiers with the linear head they had."""
+"""Trained networks as teachers: backbones, classifiers, and networks with their prototypes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from sslight.checkpoints.formats import read_pickle
@@ -17,15 +18,20 @@ from sslight.errors import RefusedRunError, refusing
 _HEADS = ("head.", "objective.head.")
 
 
-def load_teacher(source: str | Path, *, classifier: bool = False) -> LoadedBackbone:
-    """Load a backbone, or a classifier, for a run that learns from it.
+#: What a teacher is to give: embeddings, logits of classes, or scores of prototypes.
+Gives = Literal["embeddings", "classes", "prototypes"]
+
+
+def load_teacher(source: str | Path, gives: Gives = "embeddings") -> LoadedBackbone:
+    """Load a network for a run that learns from it.
 
     Raises:
         RefusedRunError: It cannot be loaded; the message says why.
     """
     try:
         with refusing():
-            return load_classifier(source) if classifier else load_backbone(source)
+            loaders = {"classes": load_classifier, "prototypes": load_prototypes}
+            return loaders.get(gives, load_backbone)(source)
     except RefusedRunError as error:
         raise RefusedRunError(
             f"The teacher {str(source)!r} could not be loaded. (A run that goes on needs it too: "
@@ -82,6 +88,37 @@ def load_classifier(source: str | Path) -> LoadedBackbone:
     network = nn.Sequential(loaded.backbone, head)
     network.embed_dim = head.out_features  # type: ignore[assignment]
     return LoadedBackbone(network, loaded.view, source=str(path), meta=loaded.meta)
+
+
+def load_prototypes(source: str | Path) -> LoadedBackbone:
+    """Load a network from images to scores ``[B, K]`` of its prototypes; K is its ``embed_dim``.
+
+    Args:
+        source: The folder of a run whose method has prototypes (a ``prototype_head``); its config
+            is read and its data opened, for some methods are built for them.
+
+    Raises:
+        FileNotFoundError: There is no such folder, or no checkpoint in it.
+        ValueError: The method has no prototypes.
+    """
+    from sslight import load_method  # its walk builds from a config, which this half may not
+
+    if not Path(source).expanduser().is_dir():
+        raise FileNotFoundError(f"{source} is no run folder, and prototypes need a whole run.")
+    loaded = load_backbone(source)
+    with torch.random.fork_rng(devices=[]):  # building draws from the other run's seed
+        method = load_method(Path(source).expanduser()).eval()
+    head = getattr(method, "prototype_head", None)
+    if not isinstance(head, nn.Module):
+        raise ValueError(
+            f"{type(method).__name__} has no prototypes; give a run of swav, deepcluster_v2, dino, "
+            "ibot, dinov2 or msn."
+        )
+    network = nn.Sequential(method.eval_backbone, head)
+    with torch.no_grad():
+        scores = head(torch.zeros(1, loaded.embed_dim))
+    network.embed_dim = scores.shape[1]
+    return LoadedBackbone(network, loaded.view, source=str(source), meta=loaded.meta)
 
 
 def _linear(state: Mapping[str, Tensor]) -> nn.Linear | None:

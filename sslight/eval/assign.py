@@ -130,16 +130,16 @@ class Assign:
                 "eval.assign.run=<folder>, or use by: kmeans."
             )
         method: Any = load_method(run).eval().to(subject.device)
-        if not hasattr(method, "prototype_scores"):
+        if not hasattr(method, "prototype_head"):
             raise RefusedRunError(
                 f"assign: {type(method).__name__} has no prototypes. Use by: kmeans."
             )
 
         def scores(split: str, rows: np.ndarray) -> Iterator[Tensor]:
-            features = vectors(subject.features(split, self.layer))
+            features, head = vectors(subject.features(split, self.layer)), method.prototype_head
             with torch.inference_mode():
                 for block in blocks(features, rows, min(BLOCK, 1024)):
-                    yield method.prototype_scores(block.to(subject.device)).float().cpu()
+                    yield head(block.to(subject.device)).float().cpu()
 
         return scores
 

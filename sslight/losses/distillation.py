@@ -1,4 +1,4 @@
-"""What a student learns from a frozen teacher: its class probabilities, or its similarities."""
+"""What a student learns from a frozen teacher: its classes, its similarities, its prototypes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslight.losses.precision import full_precision
+from sslight.losses.sinkhorn import sinkhorn
 
 
 @full_precision
@@ -61,6 +62,36 @@ def similarity_distillation(
     logits = [torch.cat([_own(x, target), x @ anchors.T], dim=1) for x in (student, target)]
     shares = (logits[1] / teacher_temperature).softmax(1)  # [B, 1 + K]
     return -(shares * (logits[0] / student_temperature).log_softmax(1)).sum(1).mean()
+
+
+@full_precision
+def prototype_distillation(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    student_temperature: float = 0.1,
+    teacher_temperature: float = 0.03,
+    iterations: int = 3,
+) -> Tensor:
+    """Compute the cross-entropy of a student's scores with a frozen teacher's assignments.
+
+    The losses of VISSL that distil SwAV and DINO: the teacher's scores become shares of prototypes,
+    by Sinkhorn over all ranks (every prototype gets its part of the batch) or row by row by a
+    softmax; the mean over the batch.
+
+    Args:
+        student: Scores ``[B, K]``.
+        teacher: Scores ``[B, K]`` of the same images; they get no gradient.
+        student_temperature: Of the student's softmax.
+        teacher_temperature: Sinkhorn's epsilon, or of the softmax.
+        iterations: Rounds of Sinkhorn; 0 for the softmax.
+    """
+    _check_pair("prototype_distillation", student, teacher)
+    if iterations:
+        shares = sinkhorn(teacher, teacher_temperature, iterations)
+    else:
+        shares = (teacher.detach() / teacher_temperature).softmax(1)
+    return -(shares * (student / student_temperature).log_softmax(1)).sum(1).mean()
 
 
 def _own(x: Tensor, target: Tensor) -> Tensor:

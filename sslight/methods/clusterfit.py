@@ -50,8 +50,10 @@ class ClusterFit(SSLModule):
     Note:
         VISSL extracts, clusters (faiss, on a sample of the images) and trains in three runs; here
         k-means sees all images, over all ranks, and an empty cluster keeps its centroid instead of
-        splitting another one. Images that cannot be read have no cluster. The two networks have one
-        architecture, as in most of the paper; weights sharded over ranks cannot be reset.
+        splitting another one. Images that cannot be read have no cluster and do not count;
+        micro-batches of an accumulated step weigh the same, however many of them there are. The two
+        networks have one architecture, as in most of the paper; weights sharded over ranks cannot
+        be reset.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("views", "index")

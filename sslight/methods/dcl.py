@@ -32,6 +32,7 @@ class DCL(SSLModule):
         out_dim: Width of the projection.
         layers: Linear layers of the projector.
         bn: Batch norm in the projector's hidden layers.
+        last_bn: Batch norm after the projector's last layer too, as lightly's recipes have it.
         temperature: T.
         weighted: Weigh the positive pairs (DCLW).
         sigma: Of the weights: the smaller, the more the hardest pairs weigh.
@@ -54,6 +55,7 @@ class DCL(SSLModule):
         out_dim: int = 128,
         layers: int = 2,
         bn: bool = True,
+        last_bn: bool = False,
         temperature: float = 0.1,
         weighted: bool = False,
         sigma: float = 0.5,
@@ -64,7 +66,8 @@ class DCL(SSLModule):
                 raise ValueError(f"dcl: {name} must be above 0, got {value}.")
         self.temperature = temperature
         self.sigma = sigma if weighted else None
-        self.projector = mlp(cast(int, self.backbone.embed_dim), hidden_dim, out_dim, layers, bn=bn)
+        width = cast(int, self.backbone.embed_dim)
+        self.projector = mlp(width, hidden_dim, out_dim, layers, bn=bn, last_bn=last_bn)
 
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the decoupled loss over all views of the batch."""

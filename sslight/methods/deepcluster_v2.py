@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sslight.augment.draws import seed_of
 from sslight.errors import RefusedRunError
@@ -14,7 +14,7 @@ from sslight.module import SSLModule
 from sslight.modules.cluster_memory import ClusterMemory
 from sslight.modules.heads import mlp
 from sslight.modules.multicrop import forward_crops
-from sslight.modules.prototypes import cosines
+from sslight.modules.prototypes import FixedPrototypes
 from sslight.optim import Recipe
 from sslight.schedules import Clock
 from sslight.types import Batch, StepOutput
@@ -133,9 +133,10 @@ class DeepClusterV2(SSLModule):
             self._memory.fill(self.projector(rows), start)
         self.projector.train(self.training)
 
-    def prototype_scores(self, embedding: Tensor) -> Tensor:
-        """Compare embeddings ``[B, D]`` with the first head's centroids: cosines ``[B, K]``."""
-        return cosines(self.projector(embedding), self._memory.centroids[0])
+    @property
+    def prototype_head(self) -> nn.Module:
+        """Compares embeddings ``[B, D]`` with the first head's centroids: cosines ``[B, K]``."""
+        return nn.Sequential(self.projector, FixedPrototypes(self._memory.centroids[0]))
 
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the cross-entropy with the clusters of the batch's images, over all crops."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sslight.losses.dino import centered_softmax, dino_loss, mean_entropy
 from sslight.module import SSLModule
@@ -92,10 +92,10 @@ class DINO(SSLModule):
         """The teacher's backbone."""
         return self.teacher_backbone.teacher
 
-    def prototype_scores(self, embedding: Tensor) -> Tensor:
-        """Compare embeddings ``[B, D]`` with the prototypes: the teacher's logits ``[B, K]``."""
-        logits: Tensor = self.teacher_head(embedding)
-        return logits
+    @property
+    def prototype_head(self) -> nn.Module:
+        """Compares embeddings ``[B, D]`` with the prototypes: the teacher's logits ``[B, K]``."""
+        return self.teacher_head.teacher
 
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the cross-entropy of every crop with every other crop's target."""

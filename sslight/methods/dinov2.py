@@ -131,10 +131,10 @@ class DINOv2(SSLModule):
         if self.gram_teacher is not None:
             self.gram_teacher.before_epoch(clock)
 
-    def prototype_scores(self, embedding: Tensor) -> Tensor:
-        """Compare embeddings ``[B, D]`` with the prototypes: the teacher's logits ``[B, K]``."""
-        logits: Tensor = self.teacher_heads(embedding, embedding[:0])[0]
-        return logits
+    @property
+    def prototype_head(self) -> nn.Module:
+        """Compares embeddings ``[B, D]`` with the prototypes: the teacher's logits ``[B, K]``."""
+        return cast(TokenHeads, self.teacher_heads.teacher).cls
 
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the weighted sum of all losses."""

@@ -10,16 +10,22 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from sslight.backbones.protocol import as_backbone
-from sslight.checkpoints.teacher import check_classes, check_scale, load_teacher
+from sslight.checkpoints.teacher import Gives, check_classes, check_scale, load_teacher
 from sslight.module import SSLModule
-from sslight.modules.distillation import Regression, Similarities, SoftTargets
+from sslight.modules.cosine_logits import CosineLogits
+from sslight.modules.distillation import Assignments, Regression, Similarities, SoftTargets
 from sslight.modules.frozen import Frozen
 from sslight.modules.heads import mlp
 from sslight.modules.multicrop import forward_crops
 from sslight.optim import Recipe
 from sslight.types import Batch, StepOutput
 
-Kind = Literal["features", "prototypes", "soft"]
+Kind = Literal["features", "similarities", "prototypes", "soft"]
+
+#: Temperatures of student and teacher where none are given: SEED's, and VISSL's for SwAV.
+_TEMPERATURES = {"similarities": (0.2, 0.01), "prototypes": (0.1, 0.03)}
+#: What the teacher of a kind gives, if not embeddings.
+_GIVES: dict[str, Gives] = {"prototypes": "prototypes", "soft": "classes"}
 
 
 class Distill(SSLModule):
@@ -28,28 +34,38 @@ class Distill(SSLModule):
     Student and teacher see the same views. A head on the student's embedding learns, by ``kind``:
 
     - ``features``: the teacher's embedding, ``2 - 2 cos`` (SimReg, arXiv:2201.05131);
-    - ``prototypes``: its similarities to a queue of its own embeddings (SEED, arXiv:2101.04731);
+    - ``similarities``: its similarities to a queue of its own embeddings (SEED, arXiv:2101.04731);
+    - ``prototypes``: its assignments of images to its prototypes, by Sinkhorn or softmax (VISSL's
+      distillation of SwAV and DINO); the teacher is a method with prototypes;
     - ``soft``: its class probabilities and the labels, ``alpha T^2 KL + (1 - alpha) CE`` (Hinton et
       al.); the teacher is a classifier.
 
     Evaluated is the student's backbone; ``soft`` also reports its accuracy.
 
-    In a YAML: ``method: {name: distill, teacher: runs/big}``.
+    In a YAML: ``method: {name: distill, teacher: runs/big}``; from a DINO run ``method: {name:
+    distill, kind: prototypes, teacher: runs/dino, sinkhorn_iterations: 0, teacher_temperature:
+    0.07}``.
 
     Args:
         backbone: The student; maps images to ``[B, D]``.
         optim: The optimisation recipe.
         teacher: A run's folder, ``.safetensors`` or ``.ckpt`` file; for ``soft`` the folder or
-            ``.ckpt`` of a ``supervised`` run. In Python also a module, which is frozen (for
-            ``soft`` one that gives logits). None: the student as it starts.
+            ``.ckpt`` of a ``supervised`` run, for ``prototypes`` the folder of a ``swav``,
+            ``deepcluster_v2``, ``dino``, ``ibot``, ``dinov2`` or ``msn`` run. In Python also a
+            module, which is frozen (for those two one that gives logits or scores). None: the
+            student as it starts.
         kind: What is learnt.
         hidden_dim: Width of the head's hidden layers (not ``soft``).
         layers: Linear layers of the head (not ``soft``, whose head is linear).
+        out_dim: Width of the student's projection in ``prototypes``, which is compared with
+            prototypes of its own, as many as the teacher's.
         temperature: T of ``soft``.
         alpha: Share of the teacher's part in ``soft``; with 1, labels are not needed.
-        queue_size: Embeddings in the queue of ``prototypes``.
-        student_temperature: Of ``prototypes``.
-        teacher_temperature: Of ``prototypes``.
+        queue_size: Embeddings in the queue of ``similarities``.
+        sinkhorn_iterations: Rounds of Sinkhorn in ``prototypes``; 0 for a softmax.
+        student_temperature: None for 0.2 in ``similarities`` and 0.1 in ``prototypes``.
+        teacher_temperature: None for 0.01 in ``similarities`` and 0.03 in ``prototypes``, where it
+            is Sinkhorn's epsilon too; VISSL's softmax of DINO's scores has 0.07.
 
     Note:
         The teacher's weights are in every checkpoint: a run that goes on uses those, not the
@@ -57,6 +73,12 @@ class Distill(SSLModule):
 
         SEED compares the outputs of projectors, here the teacher gives its embedding; a queue of
         65536 times 2048 takes 512 MiB. SEED's code has a teacher temperature of 0.0001.
+
+        For ``prototypes`` VISSL can also compare the student with the teacher's own prototypes,
+        swap crops and keep a queue. Sinkhorn sees all views of a batch together.
+
+        Micro-batches of an accumulated step weigh the same, however many of the labels that
+        ``soft`` reads are known.
     """
 
     default_views: ClassVar[str] = "supervised"
@@ -70,24 +92,34 @@ class Distill(SSLModule):
         kind: Kind = "features",
         hidden_dim: int = 2048,
         layers: int = 2,
+        out_dim: int = 256,
         temperature: float = 10.0,
         alpha: float = 0.1,
         queue_size: int = 65536,
-        student_temperature: float = 0.2,
-        teacher_temperature: float = 0.01,
+        sinkhorn_iterations: int = 3,
+        student_temperature: float | None = None,
+        teacher_temperature: float | None = None,
     ) -> None:
         super().__init__(backbone, optim)
         if kind not in get_args(Kind):
             raise ValueError(f"distill: kind is {kind!r}; use one of {get_args(Kind)}.")
-        if kind == "soft" and teacher is None:
-            raise ValueError("distill: kind soft learns from a classifier; give it as teacher.")
-        if not 0 <= alpha <= 1 or min(temperature, student_temperature, teacher_temperature) <= 0:
-            raise ValueError(f"distill: alpha is {alpha}, use 0 to 1; temperatures are above 0.")
-        if kind == "prototypes":
-            self.accumulation = "approximate"  # type: ignore[misc]  # its queue moves
+        if kind in _GIVES and teacher is None:
+            raise ValueError(
+                f"distill: kind {kind} learns from a teacher's {_GIVES[kind]}; give it as teacher."
+            )
+        given, usual = (student_temperature, teacher_temperature), _TEMPERATURES.get(kind, (1, 1))
+        temperatures = [u if t is None else t for t, u in zip(given, usual, strict=True)]
+        if not 0 <= alpha <= 1 or min(temperature, *temperatures) <= 0 or sinkhorn_iterations < 0:
+            raise ValueError(
+                f"distill: alpha is {alpha}, use 0 to 1; temperatures are above 0, "
+                "sinkhorn_iterations 0 or more."
+            )
+        if kind == "similarities" or (kind == "prototypes" and sinkhorn_iterations):
+            self.accumulation = "approximate"  # type: ignore[misc]  # images are compared
         self.kind = kind
-        self._sizes, self._soft = (hidden_dim, layers), (temperature, alpha)
-        self._queue = (queue_size, student_temperature, teacher_temperature)
+        self._head, self._soft = (hidden_dim, layers, out_dim), (temperature, alpha)
+        self._temperatures = temperatures
+        self._queue_size, self._iterations = queue_size, sinkhorn_iterations
         self._path = teacher if isinstance(teacher, str) else None
         self._view: Any = None
         self.teacher: Any = None  # a Frozen, from on_data on
@@ -103,9 +135,17 @@ class Distill(SSLModule):
             self.objective = SoftTargets(embed_dim, width, *self._soft)
             self.metrics["top1"] = MulticlassAccuracy(width, average="micro")
             return
-        head = mlp(embed_dim, self._sizes[0], width, self._sizes[1])
-        features = self.kind == "features"
-        self.objective = Regression(head) if features else Similarities(head, width, *self._queue)
+        hidden_dim, layers, out_dim = self._head
+        if self.kind == "prototypes":
+            projector = mlp(embed_dim, hidden_dim, out_dim, layers)
+            head = nn.Sequential(projector, CosineLogits(out_dim, width))
+            self.objective = Assignments(head, self._iterations, *self._temperatures)
+            return
+        head = mlp(embed_dim, hidden_dim, width, layers)
+        if self.kind == "features":
+            self.objective = Regression(head)
+        else:
+            self.objective = Similarities(head, width, self._queue_size, *self._temperatures)
 
     def _adopt(self, teacher: nn.Module) -> None:
         self.teacher = Frozen(teacher)
@@ -115,7 +155,7 @@ class Distill(SSLModule):
     def on_data(self, num_images: int | None, num_classes: int | None) -> None:
         """Load the teacher from its file, or copy the student as it now is; once."""
         if self.teacher is None and self._path is not None:
-            loaded = load_teacher(self._path, classifier=self.kind == "soft")
+            loaded = load_teacher(self._path, _GIVES.get(self.kind, "embeddings"))
             self._view = loaded.view
             self._adopt(loaded.backbone)
         elif self.teacher is None:

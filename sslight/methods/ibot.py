@@ -106,10 +106,10 @@ class IBOT(SSLModule):
         """The teacher's backbone."""
         return self.teacher_backbone.teacher
 
-    def prototype_scores(self, embedding: Tensor) -> Tensor:
-        """Compare embeddings ``[B, D]`` with the prototypes: the teacher's logits ``[B, K]``."""
-        logits: Tensor = self.teacher_heads(embedding, embedding[:0])[0]
-        return logits
+    @property
+    def prototype_head(self) -> nn.Module:
+        """Compares embeddings ``[B, D]`` with the prototypes: the teacher's logits ``[B, K]``."""
+        return cast(TokenHeads, self.teacher_heads.teacher).cls
 
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the losses of class tokens across crops and of masked patches within them."""

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, cast
 
 from torch import nn
 
+from sslight.backbones.masking import fix_positions
 from sslight.errors import RefusedRunError
 from sslight.losses.in_batch import moco_v3_loss
 from sslight.module import SSLModule
@@ -30,7 +31,8 @@ class MoCoV3(SSLModule):
     ``m = 1 - (1 - m0) (cos(pi k / K) + 1) / 2``. Evaluated is the online backbone.
 
     In a YAML: ``method: {name: moco_v3, temperature: 0.2}`` with two views from ``{name: byol}``;
-    for a transformer, ``freeze_patch_embed: true`` and AdamW.
+    for a transformer, ``freeze_patch_embed: true, fixed_positions: true`` and AdamW; for a ResNet,
+    ``layers: 2, predictor_last_bn: false``.
 
     Args:
         backbone: Maps images to ``[B, D]``.
@@ -39,14 +41,18 @@ class MoCoV3(SSLModule):
         out_dim: Width of queries and keys.
         layers: Linear layers of the projector: the paper's 3; its ResNet-50 runs have 2.
         predictor_dim: Width of the predictor's hidden layer; None for ``hidden_dim``.
+        predictor_last_bn: End the predictor with a batch norm, as the projector ends; the authors
+            do so for transformers and not for ResNets.
         temperature: T; the authors' code has 0.2 for transformers and 1 for ResNets.
         momentum: m; a plain number stays constant.
         freeze_patch_embed: Keep the patch projection of a transformer at its random start, which
             prevents the instability that the paper finds.
+        fixed_positions: A transformer's positions are fixed sines and cosines, as in the paper;
+            otherwise they stay as they are and learn.
 
     Note:
         Both views share a pass, so batch norms see them together; the authors' code runs each view
-        by itself. The patch projection's start and the position embeddings are the backbone's own.
+        by itself. The patch projection's start is the backbone's own.
     """
 
     accumulation: ClassVar[Literal["exact", "approximate"]] = "approximate"
@@ -61,9 +67,11 @@ class MoCoV3(SSLModule):
         out_dim: int = 256,
         layers: int = 3,
         predictor_dim: int | None = None,
+        predictor_last_bn: bool = True,
         temperature: float = 0.2,
         momentum: float | Schedule = Cosine(0.99, 1.0),  # noqa: B008  a frozen dataclass
         freeze_patch_embed: bool = False,
+        fixed_positions: bool = False,
     ) -> None:
         super().__init__(backbone, optim)
         if not temperature > 0:
@@ -71,9 +79,12 @@ class MoCoV3(SSLModule):
         self.temperature = temperature
         if freeze_patch_embed:
             patch_embedding(self.backbone).requires_grad_(False)
+        if fixed_positions:
+            fix_positions(self.backbone)
         width = cast(int, self.backbone.embed_dim)
         self.projector = _head(width, hidden_dim, out_dim, layers)
-        self.predictor = _head(out_dim, predictor_dim or hidden_dim, out_dim, 2)
+        middle, end = predictor_dim or hidden_dim, predictor_last_bn
+        self.predictor = _head(out_dim, middle, out_dim, 2, last_bn=end)
         self.teacher = EMA(nn.Sequential(self.backbone, self.projector), momentum)
 
     def training_loss(self, batch: Batch) -> StepOutput:
@@ -91,9 +102,12 @@ class MoCoV3(SSLModule):
         return StepOutput(loss, embedding=embedding)
 
 
-def _head(in_dim: int, hidden_dim: int, out_dim: int, layers: int) -> nn.Sequential:
-    """Build a head with a batch norm after every layer, the last one without scale and shift."""
-    return mlp(in_dim, hidden_dim, out_dim, layers, last_bn=True, last_affine=False)
+def _head(
+    in_dim: int, hidden_dim: int, out_dim: int, layers: int, *, last_bn: bool = True
+) -> nn.Sequential:
+    """Build a head without biases; a batch norm after its last layer has no scale and shift."""
+    ends = {"last_bn": last_bn, "last_bias": False, "last_affine": False}
+    return mlp(in_dim, hidden_dim, out_dim, layers, **ends)
 
 
 def patch_embedding(backbone: nn.Module) -> nn.Module:

@@ -88,9 +88,10 @@ class MSN(SSLModule):
         """The teacher's backbone."""
         return self.teacher_backbone.teacher
 
-    def prototype_scores(self, embedding: Tensor) -> Tensor:
-        """Compare embeddings ``[B, D]`` with the prototypes: cosines ``[B, K]``."""
-        return cast(Tensor, self.prototypes(self.teacher_projector(embedding)))
+    @property
+    def prototype_head(self) -> nn.Module:
+        """Compares embeddings ``[B, D]`` with the prototypes: cosines ``[B, K]``."""
+        return nn.Sequential(self.teacher_projector.teacher, self.prototypes)
 
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the cross-entropy of all anchors with their target, and me-max."""

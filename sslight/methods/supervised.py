@@ -43,6 +43,9 @@ class Supervised(SSLModule):
         heads: Layers to put a linear head on, in place of the embedding, as in ``extract.layers``;
             ``res5: avg_k6_s1+bn`` has a batch norm before the linear layer. Metrics are by head.
         image_size: Side of the images in pixels, needed with ``heads``.
+
+    Note:
+        Micro-batches of an accumulated step weigh the same, however many of their labels are known.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("views", "label")

@@ -15,7 +15,7 @@ from sslight.modules.code_queue import CodeQueue
 from sslight.modules.ema import EMA
 from sslight.modules.heads import mlp
 from sslight.modules.multicrop import forward_crops
-from sslight.modules.prototypes import Prototypes
+from sslight.modules.prototypes import FixedPrototypes, Prototypes
 from sslight.optim import Recipe
 from sslight.schedules import Schedule
 from sslight.types import Batch, StepOutput
@@ -91,10 +91,11 @@ class SwAV(SSLModule):
         if momentum_teacher is not None:
             self.teacher = EMA(nn.Sequential(self.backbone, self.projector), momentum_teacher)
 
-    def prototype_scores(self, embedding: Tensor) -> Tensor:
-        """Compare embeddings ``[B, D]`` with the first head's prototypes: cosines ``[B, K]``."""
-        scores: Tensor = self.prototypes(self.projector(embedding))[0]
-        return scores
+    @property
+    def prototype_head(self) -> nn.Module:
+        """Compares embeddings ``[B, D]`` with the first head's prototypes: cosines ``[B, K]``."""
+        first = self.prototypes.weight[: self.prototypes.sizes[0]]
+        return nn.Sequential(self.projector, FixedPrototypes(first))
 
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the swapped prediction loss over all crops of the batch."""

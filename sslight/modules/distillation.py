@@ -7,7 +7,11 @@ from torch import Tensor, nn
 
 from sslight.losses.byol import regression
 from sslight.losses.classification import cross_entropy
-from sslight.losses.distillation import similarity_distillation, soft_targets
+from sslight.losses.distillation import (
+    prototype_distillation,
+    similarity_distillation,
+    soft_targets,
+)
 from sslight.modules.queue import Queue
 
 
@@ -61,6 +65,36 @@ class Similarities(nn.Module):
         if self.training and torch.is_grad_enabled():
             self.queue.push(nn.functional.normalize(target, dim=1))
         return loss
+
+
+class Assignments(nn.Module):
+    """Predict to which of its prototypes the teacher assigns an image.
+
+    Args:
+        head: From the student's embedding ``[B, D]`` to scores ``[B, K]``.
+        iterations: Rounds of Sinkhorn on the teacher's scores; 0 for a softmax.
+        student_temperature: Of the student's softmax.
+        teacher_temperature: Of the teacher's; Sinkhorn's epsilon.
+    """
+
+    def __init__(
+        self,
+        head: nn.Module,
+        iterations: int,
+        student_temperature: float,
+        teacher_temperature: float,
+    ) -> None:
+        super().__init__()
+        self.head, self.iterations = head, iterations
+        self.temperatures = {
+            "student_temperature": student_temperature,
+            "teacher_temperature": teacher_temperature,
+        }
+
+    def forward(self, embedding: Tensor, target: Tensor, label: Tensor | None) -> Tensor:
+        """Compute the loss; labels are not looked at."""
+        scores, rounds = self.head(embedding), self.iterations
+        return prototype_distillation(scores, target, iterations=rounds, **self.temperatures)
 
 
 class SoftTargets(nn.Module):

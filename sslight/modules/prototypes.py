@@ -46,6 +46,24 @@ class Prototypes(nn.Module):
         self.weight.copy_(F.normalize(self.weight, dim=1))
 
 
+class FixedPrototypes(nn.Module):
+    """Cosines of embeddings with K directions that do not learn.
+
+    Args:
+        rows: ``[K, dim]``, of length 1.
+    """
+
+    rows: Tensor
+
+    def __init__(self, rows: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("rows", rows.detach())
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Compare ``[B, dim]``, normalised inside: ``[B, K]``, float32 or better."""
+        return cosines(embedding, self.rows)
+
+
 @full_precision
 def cosines(embedding: Tensor, unit: Tensor) -> Tensor:
     """Compute ``[B, K]`` cosines of rows ``[B, dim]`` with rows of length 1 ``[K, dim]``."""

@@ -1,4 +1,4 @@
-"""Distillation losses against loops written from the papers; the queue over several steps."""
+"""Distillation losses against loops written from papers and VISSL; the queue over some steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from ranks import run_ranks
 from torch import nn
 
 from sslight import distributed as d
-from sslight.losses.distillation import similarity_distillation, soft_targets
+from sslight.losses.distillation import (
+    prototype_distillation,
+    similarity_distillation,
+    soft_targets,
+)
 from sslight.methods.distill import Distill
 
 
@@ -97,6 +101,47 @@ def test_float32_at_small_temperatures(temperature):
     assert single.item() == pytest.approx(exact.item(), rel=1e-5)
 
 
+def sinkhorn_codes(scores: torch.Tensor, epsilon: float, rounds: int) -> list[torch.Tensor]:
+    """VISSL's rounds on exp(scores / epsilon): prototypes to 1 / K each, then samples to 1 / B."""
+    q = (scores.T / epsilon).exp()  # [K, B]
+    q = q / q.sum()
+    prototypes, samples = q.shape
+    for _ in range(rounds):
+        q = torch.stack([row / row.sum() / prototypes for row in q])
+        q = torch.stack([column / column.sum() / samples for column in q.T]).T
+    return [column / column.sum() for column in q.T]
+
+
+def prototype_loss(
+    student: torch.Tensor, teacher: torch.Tensor, ts: float, tt: float, rounds: int
+) -> torch.Tensor:
+    """VISSL's swav_distillation without a queue; without rounds, its dino_distillation."""
+    teacher = teacher.detach()
+    soft = [torch.stack(distribution(list(row / tt))) for row in teacher]
+    codes = sinkhorn_codes(teacher, tt, rounds) if rounds else soft
+    own = [torch.stack(distribution(list(row / ts))) for row in student]
+    return torch.stack([-(c * q.log()).sum() for c, q in zip(codes, own, strict=True)]).mean()
+
+
+@pytest.mark.parametrize(("ts", "tt", "rounds"), [(0.1, 0.03, 3), (0.1, 0.07, 0), (0.5, 0.2, 1)])
+@pytest.mark.parametrize(("batch", "prototypes"), [(1, 3), (6, 4)])
+def test_prototypes(ts, tt, rounds, batch, prototypes):
+    student, teacher = (rows(batch, prototypes, k).tanh() for k in range(2))
+    student.requires_grad_()
+    loss = prototype_distillation(
+        student, teacher, student_temperature=ts, teacher_temperature=tt, iterations=rounds
+    )
+    assert_equal(loss, prototype_loss(student, teacher, ts, tt, rounds), [student])
+
+
+def test_sinkhorn_uses_prototypes_that_a_softmax_leaves_out():
+    """A teacher that prefers one prototype for all images, a little: the two losses differ."""
+    teacher = 0.1 * rows(8, 4, 0) + torch.tensor([1.0, 0, 0, 0])
+    student = rows(8, 4, 1)
+    losses = [prototype_distillation(student, teacher, iterations=rounds) for rounds in (0, 3)]
+    assert abs(losses[0] - losses[1]) > 1e-2
+
+
 def net() -> nn.Module:
     parts = [nn.Conv2d(3, 6, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return nn.Sequential(*parts)
@@ -111,7 +156,7 @@ def build(kind: str, **options) -> Distill:
 @pytest.mark.parametrize("queue_size", [3, 7, 20])
 def test_the_queue_over_several_steps(queue_size):
     """The loss sees the queue before the batch enters; then the oldest rows make room."""
-    method = build("prototypes", queue_size=queue_size, teacher_temperature=0.1)
+    method = build("similarities", queue_size=queue_size, teacher_temperature=0.1)
     queue = list(method.objective.queue.rows.clone())
     at = 0
     for step in range(4):
@@ -128,6 +173,25 @@ def test_the_queue_over_several_steps(queue_size):
             queue[at % queue_size] = row / row.norm()
             at += 1
         torch.testing.assert_close(method.objective.queue.rows, torch.stack(queue))
+
+
+@pytest.mark.parametrize(("options", "expected"), [
+    ({}, (0.1, 0.03, 3)),
+    ({"sinkhorn_iterations": 0, "teacher_temperature": 0.07}, (0.1, 0.07, 0)),
+])  # fmt: skip
+def test_prototypes_in_the_method(options, expected):
+    """The student's scores are cosines of its projection with as many prototypes of its own."""
+    method = build("prototypes", out_dim=5, **options)
+    views = [torch.randn(4, 3, 6, 6, dtype=torch.float64) for _ in range(2)]
+    output = method.training_loss({"views": views})
+    projector, own = method.objective.head
+    assert own.weight.shape == (4, 5)
+    z = projector(method.backbone(torch.cat(views)))
+    student = torch.stack(
+        [torch.stack([F.cosine_similarity(x, w, 0) for w in own.weight]) for x in z]
+    )
+    loss = prototype_loss(student, method.teacher(torch.cat(views)), *expected)
+    assert_equal(output.loss, loss, [*method.backbone.parameters(), own.weight])
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.1, 0.6, 1.0])
@@ -172,16 +236,16 @@ def two_steps(kind: str) -> dict[str, torch.Tensor]:
     return seen | method.state_dict()
 
 
-def both_kinds() -> dict[str, dict[str, torch.Tensor]]:
-    return {kind: two_steps(kind) for kind in ("prototypes", "soft")}
+def all_kinds() -> dict[str, dict[str, torch.Tensor]]:
+    return {kind: two_steps(kind) for kind in ("similarities", "prototypes", "soft")}
 
 
 @pytest.mark.ranks
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_ranks_are_one_process_with_the_whole_batch(ranks):
-    """The queue takes every rank's rows in order, and unknown labels count over all ranks."""
-    whole = both_kinds()
-    for result in run_ranks(ranks, both_kinds):
+    """The queue takes every rank's rows in order; Sinkhorn and unknown labels see all ranks."""
+    whole = all_kinds()
+    for result in run_ranks(ranks, all_kinds):
         for kind, values in whole.items():
             for name, value in values.items():
                 torch.testing.assert_close(result[kind][name], value, rtol=1e-9, atol=1e-12)

@@ -38,7 +38,7 @@ def test_a_classifier_comes_back_whole(run):
         assert loaded.embed_dim == 5
         assert loaded.view == VIEW
         torch.testing.assert_close(loaded(images), method.predict(images))
-    torch.testing.assert_close(load_teacher(str(folder), classifier=True)(images), loaded(images))
+    torch.testing.assert_close(load_teacher(str(folder), "classes")(images), loaded(images))
     torch.testing.assert_close(load_teacher(str(folder))(images), method.backbone(images))
 
 
@@ -51,7 +51,7 @@ def test_what_is_no_classifier_is_refused(run, tmp_path):
     method.head = nn.Sequential(nn.Linear(64, 5))
     checkpoint(tmp_path / "other", method)
     with pytest.raises(RefusedRunError, match=r"could not be loaded.*holds no linear classifier"):
-        load_teacher(tmp_path / "other", classifier=True)
+        load_teacher(tmp_path / "other", "classes")
 
 
 def test_a_teacher_that_is_gone_is_named(tmp_path):

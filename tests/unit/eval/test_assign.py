@@ -63,7 +63,7 @@ def test_a_method_s_own_prototypes(tmp_path, monkeypatch):
 
 def methods_with_prototypes():
     names = registry.names("method")
-    return [n for n in names if hasattr(registry.resolve("method", n), "prototype_scores")]
+    return [n for n in names if hasattr(registry.resolve("method", n), "prototype_head")]
 
 
 @pytest.mark.parametrize("name", methods_with_prototypes())
@@ -73,8 +73,8 @@ def test_scores_are_per_embedding_and_prototype(name):
     method.eval()
     with torch.inference_mode():
         embedding = torch.randn(5, method.backbone.embed_dim)
-        whole = method.prototype_scores(embedding)
-        alone = method.prototype_scores(embedding[2:3])
+        whole = method.prototype_head(embedding)
+        alone = method.prototype_head(embedding[2:3])
     assert whole.ndim == 2
     assert whole.shape[1] > 1
     torch.testing.assert_close(alone[0], whole[2])

@@ -3,7 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sslight.losses.distillation import similarity_distillation, soft_targets
+from sslight.losses.distillation import (
+    prototype_distillation,
+    similarity_distillation,
+    soft_targets,
+)
 
 
 def test_a_student_that_is_its_teacher_has_nothing_to_learn():
@@ -15,9 +19,9 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn():
 
 def test_teachers_and_anchors_get_no_gradient():
     student, teacher, anchors = (torch.randn(3, 4).requires_grad_() for _ in range(3))
-    (
-        soft_targets(student, teacher, 2) + similarity_distillation(student, teacher, anchors)
-    ).backward()
+    loss = soft_targets(student, teacher, 2) + similarity_distillation(student, teacher, anchors)
+    loss = loss + sum(prototype_distillation(student, teacher, iterations=k) for k in (0, 3))
+    loss.backward()
     assert student.grad is not None
     assert teacher.grad is None
     assert anchors.grad is None
@@ -35,3 +39,5 @@ def test_refuses_shapes_that_do_not_agree():
         soft_targets(torch.ones(2, 3), torch.ones(2, 4), 1)
     with pytest.raises(ValueError, match=r"anchors must be \[K, P\] with P = 3, got \(5, 4\)"):
         similarity_distillation(torch.ones(2, 3), torch.ones(2, 3), torch.ones(5, 4))
+    with pytest.raises(ValueError, match="prototype_distillation: student and teacher must have"):
+        prototype_distillation(torch.ones(2, 3), torch.ones(2, 4))

@@ -37,6 +37,15 @@ def test_many_crops_of_two_sizes():
     assert output.embedding.shape == (12, 6)
 
 
+def test_the_projector_can_end_with_a_batch_norm():
+    """With scale and shift, after a layer without bias."""
+    *_, linear, norm = build(last_bn=True).projector
+    assert linear.bias is None
+    assert isinstance(norm, nn.BatchNorm1d)
+    assert norm.affine
+    assert build().projector[-1].bias is not None
+
+
 @pytest.mark.parametrize("options", [{"temperature": 0.0}, {"sigma": -1.0}])
 def test_impossible_numbers_are_refused(options):
     (name,) = options

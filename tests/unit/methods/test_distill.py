@@ -47,7 +47,7 @@ def teacher(tmp_path_factory):
     return run(folder, "big", "{name: supervised}", 16)
 
 
-@pytest.mark.parametrize("kind", ["features", "prototypes", "soft"])
+@pytest.mark.parametrize("kind", ["features", "similarities", "soft"])
 def test_a_run_teaches_another_one(teacher, tmp_path, kind):
     sizes = "hidden_dim: 16, queue_size: 24"
     method = f"{{name: distill, teacher: {teacher.run_dir}, kind: {kind}, {sizes}}}"
@@ -63,6 +63,32 @@ def test_a_run_teaches_another_one(teacher, tmp_path, kind):
         again = Distill(net(), teacher=str(result.run_dir), kind="soft")
         again.on_data(None, None)
         torch.testing.assert_close(again.teacher(images), result.method.predict(images))
+
+
+@pytest.mark.parametrize("name", ["swav", "dino"])
+def test_a_run_with_prototypes_teaches_another_one(tmp_path, name):
+    """Its scores are those of what it evaluates, and nothing of it moves."""
+    small = {"swav": "num_prototypes: 6", "dino": "out_dim: 6"}[name]
+    views = "data.views={name: simclr, size: 16}"
+    method = f"{{name: {name}, hidden_dim: 16, {small}}}"
+    theirs = run(tmp_path, "big", method, 16, views).method.eval()
+    method = f"{{name: distill, teacher: {tmp_path / 'big'}, kind: prototypes, hidden_dim: 16}}"
+    result = run(tmp_path, "small", method)
+    images = torch.randn(3, 3, 16, 16)
+    expected = theirs.prototype_head(theirs.eval_backbone(images))
+    torch.testing.assert_close(result.method.teacher(images), expected)
+    backbone, head = result.method.teacher.network
+    tiny.assert_same(tiny.snapshot(backbone), tiny.snapshot(theirs.eval_backbone))
+    tiny.assert_same(tiny.snapshot(head), tiny.snapshot(theirs.prototype_head))
+
+
+def test_a_run_without_prototypes_cannot_teach_them(teacher, tmp_path):
+    method = Distill(net(), teacher=str(teacher.run_dir), kind="prototypes")
+    with pytest.raises(RefusedRunError, match="Supervised has no prototypes; give a run of swav"):
+        method.on_data(None, None)
+    method = Distill(net(), teacher=str(tmp_path / "gone"), kind="prototypes")
+    with pytest.raises(RefusedRunError, match="is no run folder, and prototypes need a whole run"):
+        method.on_data(None, None)
 
 
 def test_a_run_goes_on_with_the_teacher_of_its_checkpoint(teacher, tmp_path):
@@ -104,9 +130,12 @@ def test_the_teacher_is_not_trained():
     assert not grouped & {id(p) for p in method.teacher.parameters()}
 
 
-def test_a_queue_makes_accumulation_approximate():
-    assert Distill(net(), kind="prototypes", queue_size=8).accumulation == "approximate"
+def test_comparing_images_makes_accumulation_approximate():
+    assert Distill(net(), kind="similarities", queue_size=8).accumulation == "approximate"
     assert Distill(net()).accumulation == "exact"
+    for rounds, expected in ((3, "approximate"), (0, "exact")):
+        method = Distill(net(), kind="prototypes", teacher=net(16), sinkhorn_iterations=rounds)
+        assert method.accumulation == expected
 
 
 def test_it_learns_what_the_teacher_knows():
@@ -133,9 +162,13 @@ def test_views_of_another_scale_are_refused(teacher):
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="kind is 'hard'; use one of"):
         Distill(net(), kind="hard")
-    with pytest.raises(ValueError, match="learns from a classifier; give it as teacher"):
+    with pytest.raises(ValueError, match="kind soft learns from a teacher's classes; give it"):
         Distill(net(), kind="soft")
+    with pytest.raises(ValueError, match="prototypes learns from a teacher's prototypes; give it"):
+        Distill(net(), kind="prototypes")
+    with pytest.raises(ValueError, match="sinkhorn_iterations 0 or more"):
+        Distill(net(), sinkhorn_iterations=-1)
     with pytest.raises(ValueError, match="alpha is 2, use 0 to 1"):
         Distill(net(), alpha=2)
     with pytest.raises(ValueError, match="temperatures are above 0"):
-        Distill(net(), teacher_temperature=0)
+        Distill(net(), kind="similarities", teacher_temperature=0)

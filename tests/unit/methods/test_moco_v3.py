@@ -55,6 +55,15 @@ def test_heads_are_the_papers():
         assert head[-1] is norms[-1]
 
 
+def test_a_resnets_predictor_ends_without_a_norm():
+    """The authors' has two plain layers with one norm between them, and no biases."""
+    method = MoCoV3(net(), hidden_dim=16, out_dim=5, layers=2, predictor_last_bn=False)
+    kinds = [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+    assert [type(module) for module in method.predictor] == kinds
+    assert all(m.bias is None for m in method.predictor if isinstance(m, nn.Linear))
+    assert isinstance(method.projector[-1], nn.BatchNorm1d)
+
+
 def test_momentum_rises_from_099_to_1():
     momentum = MoCoV3(net(), hidden_dim=4, out_dim=2).teacher.momentum
     assert momentum(Clock(0, 10, 5)) == pytest.approx(0.99)
@@ -75,6 +84,18 @@ def test_the_patch_projection_can_stay_random(name):
     images = [torch.randn(2, 3, 32, 32) for _ in range(2)]
     method.training_loss({"views": images}).loss.backward()
     assert method.backbone.get_parameter(f"{part}.weight").grad is None
+
+
+def test_positions_can_be_fixed():
+    """In the teacher too, which is a copy."""
+    vit = sslight.backbone("vit_t_16", image_size=32)
+    learnt = vit.pos_embed.detach().clone()
+    method = MoCoV3(vit, hidden_dim=8, out_dim=4, fixed_positions=True)
+    assert not method.backbone.pos_embed.requires_grad
+    assert not torch.equal(method.backbone.pos_embed, learnt)
+    torch.testing.assert_close(method.teacher.teacher[0].pos_embed, method.backbone.pos_embed)
+    with pytest.raises(RefusedRunError, match=r"has no fix_positions.*fixed_positions: false"):
+        MoCoV3(net(), fixed_positions=True)
 
 
 def test_a_wrapped_transformer_is_searched():

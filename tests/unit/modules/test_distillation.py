@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from sslight.losses.byol import regression
-from sslight.modules.distillation import Regression, Similarities, SoftTargets
+from sslight.losses.distillation import prototype_distillation
+from sslight.modules.distillation import Assignments, Regression, Similarities, SoftTargets
 
 
 def test_regression_needs_no_labels():
@@ -26,6 +27,19 @@ def test_the_queue_moves_in_training_only():
     objective(embedding, target, None).backward()
     torch.testing.assert_close(objective.queue.rows[:4], nn.functional.normalize(target, dim=1))
     assert torch.equal(objective.queue.rows[4:], before[4:])
+
+
+def test_assignments_have_the_temperatures_they_were_given():
+    objective = Assignments(nn.Linear(3, 5), 2, 0.3, 0.07)
+    embedding, target = torch.randn(4, 3), torch.randn(4, 5)
+    expected = prototype_distillation(
+        objective.head(embedding),
+        target,
+        student_temperature=0.3,
+        teacher_temperature=0.07,
+        iterations=2,
+    )
+    assert torch.equal(objective(embedding, target, None), expected)
 
 
 def test_soft_targets_ask_for_labels_they_use():

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sslight.modules.prototypes import Prototypes
+from sslight.modules.prototypes import FixedPrototypes, Prototypes
 from sslight.schedules import Clock
 
 
@@ -13,6 +13,14 @@ def test_scores_are_cosines():
     (scores,) = prototypes(10 * x)
     expected = F.cosine_similarity(x[:, None], prototypes.weight[None], dim=2)
     torch.testing.assert_close(scores, expected)
+
+
+def test_fixed_ones_give_the_same_cosines_and_do_not_learn():
+    prototypes, x = Prototypes(4, 6), torch.randn(3, 4)
+    fixed = FixedPrototypes(prototypes.weight)
+    assert torch.equal(fixed(x), prototypes(x)[0])
+    assert not list(fixed.parameters())
+    assert "rows" in fixed.state_dict()
 
 
 def test_several_heads_split_the_rows():
