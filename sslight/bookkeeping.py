@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sslight import strategies
+from sslight.distributed import broadcast
 from sslight.errors import RefusedRunError
 from sslight.utils import say_once
 
@@ -62,13 +63,21 @@ def ticking(module: nn.Module) -> Iterator[Any]:
 def large_buffers(module: nn.Module) -> list[str]:
     """Return the full names of buffers that their modules list as ``large_buffers``.
 
-    Queues and banks are equal on all ranks by construction and need no broadcast.
+    Queues and banks stay equal on all ranks by construction and need no broadcast at each step.
     """
     return [
         f"{prefix}.{name}" if prefix else name
         for prefix, submodule in module.named_modules()
         for name in getattr(submodule, "large_buffers", ())
     ]
+
+
+def share_large_buffers(module: nn.Module) -> None:
+    """Make every rank start from rank 0's :func:`large_buffers`: ranks may have drawn others."""
+    buffers = dict(module.named_buffers())
+    for name in large_buffers(module):
+        if name in buffers:
+            broadcast(buffers[name])
 
 
 def warn_of_accumulation(method: str) -> None:

@@ -7,7 +7,6 @@ moves after an optimizer step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -25,6 +24,7 @@ from sslight.bookkeeping import (
     check_tokens,
     large_buffers,
     row_step,
+    share_large_buffers,
     ticking,
     training_length,
     update_metrics,
@@ -48,7 +48,7 @@ class SSLModule(pl.LightningModule):
     Must be written by a subclass: ``__init__`` (calling ``super().__init__(backbone, optim)``) and
     :meth:`training_loss`. May be overridden: :attr:`eval_backbone`, :meth:`before_epoch`,
     :meth:`predict`, :meth:`param_groups`, :meth:`prepare_batch`, :meth:`on_data` and any hook of
-    Lightning (call ``super()`` in ``setup`` and ``optimizer_step``).
+    Lightning (call ``super()`` in ``setup``, ``on_fit_start`` and ``optimizer_step``).
 
     Args:
         backbone: A backbone, or any ``nn.Module`` that maps images to vectors.
@@ -196,6 +196,10 @@ class SSLModule(pl.LightningModule):
         apply_schedules(optimizer, self.recipe, self.clock, batch_size=batch_size)
         return optimizer
 
+    def on_fit_start(self) -> None:
+        """Make queues and banks equal on all ranks, as DDP makes weights and other buffers."""
+        share_large_buffers(self)
+
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor | None]:
         """Run the train step on one micro-batch, seeded so that a resumed run draws the same."""
         done = strategies.batches_done(self.trainer)
@@ -223,11 +227,7 @@ class SSLModule(pl.LightningModule):
         self.log_dict({**values, "step": row_step(self.trainer.global_step + 1)})
 
     def optimizer_step(
-        self,
-        epoch: int,
-        batch_idx: int,
-        optimizer: Any,
-        optimizer_closure: Callable[[], Any] | None = None,
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
     ) -> None:
         """Set the schedules' values, step, then tick every submodule that moves by itself."""
         clock, inner = self.clock, getattr(optimizer, "optimizer", optimizer)

@@ -12,14 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from sslight.losses.precision import widened
+
 
 class EmaWeights(pl.Callback):
     """Average the weights over training steps: ``average <- lerp(average, weights, 1 - decay)``.
 
     Averaged are all trainable parameters, all parameters of ``eval_backbone`` (which may be a
     teacher) and the running statistics of batch norm; other buffers (queues, centers) are left
-    alone. Training never sees the copy. The copy is part of checkpoints; at the end of training the
-    averaged ``eval_backbone`` is written to ``backbone_ema.safetensors`` in the run's folder.
+    alone. Training never sees the copy, which is float32 or better: a small step is lost in weights
+    of 16 bits. The copy is part of checkpoints; at the end of training the averaged
+    ``eval_backbone`` is written to ``backbone_ema.safetensors`` in the run's folder.
 
     Args:
         decay: Weight of the old average at each update.
@@ -69,7 +72,8 @@ class EmaWeights(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Copy the weights, or take up the restored average."""
-        self._average = {name: value.clone() for name, value in _averaged(pl_module).items()}
+        weights = _averaged(pl_module)
+        self._average = {name: widened(value.clone()) for name, value in weights.items()}
         if self._restored:
             _check_names(self._restored, self._average)
             for name, value in self._restored.items():
@@ -97,7 +101,8 @@ class EmaWeights(pl.Callback):
             decay = min(decay, (1 + self.updates) / (10 + self.updates))
         now = _averaged(pl_module)
         with torch.no_grad():
-            torch._foreach_lerp_(list(self._average.values()), list(now.values()), 1 - decay)
+            weights = [widened(value) for value in now.values()]
+            torch._foreach_lerp_(list(self._average.values()), weights, 1 - decay)
 
     @contextmanager
     def swapped(self, pl_module: pl.LightningModule) -> Iterator[None]:

@@ -16,6 +16,7 @@ from sslight.distributed.batch_norm import SyncBatchNorm, convert_sync_batchnorm
 from sslight.distributed.collectives import (
     all_gather,
     all_reduce_max,
+    broadcast,
     broadcast_object,
     gather_with_grad,
     is_distributed,
@@ -30,6 +31,7 @@ __all__ = [
     "SyncBatchNorm",
     "all_gather",
     "all_reduce_max",
+    "broadcast",
     "broadcast_object",
     "convert_sync_batchnorm",
     "exchanged",

@@ -119,6 +119,15 @@ def all_reduce_max(value: int) -> int:
     return int(largest)
 
 
+@torch.no_grad()
+def broadcast(x: Tensor, src: int = 0) -> None:
+    """Overwrite ``x`` on every rank by that of rank ``src``."""
+    if world_size() > 1:
+        whole = x.detach().contiguous()
+        dist.broadcast(whole, src=src)
+        x.copy_(whole)
+
+
 def broadcast_object(value: Any, src: int = 0) -> Any:
     """Give every rank the picklable ``value`` of rank ``src``."""
     if world_size() == 1:

@@ -135,7 +135,7 @@ def dataset_features(
         features = next(iter(block.features.values())).float().clone()
         features[~torch.from_numpy(block.ok)] = torch.nan
         if mine is None:
-            mine = torch.zeros(share, *features.shape[1:])
+            mine = features.new_zeros(share, *features.shape[1:])  # whatever the default dtype
         mine[done : done + len(features)] = features
         done += len(features)
     return _in_order(mine, count, share, world_size, device)
@@ -153,7 +153,7 @@ def _in_order(
             f"dataset_features: {count} images are too few for {world_size} ranks; every rank "
             "needs at least one."
         )
-    whole = torch.empty(share * world_size, *mine.shape[1:])
+    whole = mine.new_empty(share * world_size, *mine.shape[1:])
     for start in range(0, share, _GATHERED_ROWS):
         part = mine[start : start + _GATHERED_ROWS]
         gathered = distributed.all_gather(part.to(device)).cpu()  # [W * b, D], rank-major

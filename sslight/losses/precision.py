@@ -1,4 +1,4 @@
-"""Losses in float32 or better, whatever the surrounding precision is."""
+"""Losses, and updates of what they read, in float32 or better in any surrounding precision."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-F = TypeVar("F", bound=Callable[..., Tensor])
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def widened(value: Any) -> Any:
@@ -31,10 +31,10 @@ def _device_type(value: Any) -> str | None:
 
 
 def full_precision(loss: F) -> F:
-    """Decorate a loss: low-precision inputs become float32, autocast is off inside."""
+    """Decorate a loss or an update: 16-bit inputs become float32, autocast is off inside."""
 
     @wraps(loss)
-    def wide_loss(*args: Any, **kwargs: Any) -> Tensor:
+    def wide_loss(*args: Any, **kwargs: Any) -> Any:
         kind = _device_type([*args, *kwargs.values()]) or "cpu"
         known = torch.amp.is_autocast_available(kind)
         with torch.autocast(kind, enabled=False) if known else nullcontext():

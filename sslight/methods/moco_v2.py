@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslight.losses.moco_v2 import moco_v2_loss
+from sslight.losses.precision import widened
 from sslight.module import SSLModule
 from sslight.modules.ema import EMA
 from sslight.modules.heads import mlp
@@ -106,7 +107,7 @@ class MoCoV2(SSLModule):
             keys = [shuffled(self.key_encoder, view, generator) for view in views]
         else:
             keys = [self.key_encoder(view) for view in views]
-        return [F.normalize(key, dim=1) for key in keys]
+        return [F.normalize(widened(key), dim=1) for key in keys]
 
     def _pair(self, views: list[Tensor]) -> list[Tensor]:
         if len(views) == 2:

@@ -45,6 +45,7 @@ class MSN(SSLModule):
         target_temperature: Sharpens the targets.
         sinkhorn_iterations: Rounds on the targets; 0 for none.
         me_max_weight: Weight of the entropy term.
+        me_max_per_rank: Take the entropy of the mean prediction of a rank's own anchors.
         momentum: Of the average; a plain number stays constant.
 
     Note:
@@ -69,6 +70,7 @@ class MSN(SSLModule):
         target_temperature: float | Schedule = 0.25,
         sinkhorn_iterations: int = 3,
         me_max_weight: float = 1.0,
+        me_max_per_rank: bool = False,
         momentum: float | Schedule = Linear(0.996, 1.0),  # noqa: B008  a frozen dataclass
     ) -> None:
         super().__init__(backbone, optim)
@@ -76,7 +78,8 @@ class MSN(SSLModule):
             raise ValueError(f"msn: mask_ratio is {mask_ratio}; it is a share in [0, 1).")
         self.mask_ratio, self.temperature = mask_ratio, temperature
         self.target_temperature = as_schedule(target_temperature)
-        self.sinkhorn_iterations, self.me_max_weight = sinkhorn_iterations, me_max_weight
+        self.sinkhorn_iterations = sinkhorn_iterations
+        self.me_max_weight, self.me_max_per_rank = me_max_weight, me_max_per_rank
         width = cast(int, self.backbone.embed_dim)
         self.projector = mlp(width, hidden_dim, out_dim, 3, gelu=True)
         self.prototypes = CosineLogits(out_dim, num_prototypes)
@@ -103,7 +106,8 @@ class MSN(SSLModule):
             self.sinkhorn_iterations,
             gather=True,
         )
-        cross_entropy, regulariser = msn_loss(anchors, targets), me_max(anchors, gather=True)
+        cross_entropy = msn_loss(anchors, targets)
+        regulariser = me_max(anchors, gather=not self.me_max_per_rank)
         logs = {"cross_entropy": cross_entropy, "me_max": regulariser}
         loss = cross_entropy + self.me_max_weight * regulariser
         return StepOutput(loss, embedding=embedding, logs=logs)

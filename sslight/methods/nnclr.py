@@ -10,6 +10,7 @@ from torch import nn
 
 from sslight.errors import RefusedRunError
 from sslight.losses.nnclr import nearest_neighbours, nnclr_loss
+from sslight.losses.precision import widened
 from sslight.module import SSLModule
 from sslight.modules.heads import mlp
 from sslight.modules.multicrop import forward_crops
@@ -83,5 +84,5 @@ class NNCLR(SSLModule):
         loss = nnclr_loss((n1, n2), (p1, p2), self.temperature, gather=True)
         if self.training and torch.is_grad_enabled():
             z1, _ = projections.chunk(2)
-            self.queue.push(F.normalize(z1, dim=1))
+            self.queue.push(F.normalize(widened(z1), dim=1))
         return StepOutput(loss, embedding=embedding)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sslight.errors import RefusedRunError
+from sslight.losses.precision import widened
 from sslight.losses.ressl import relational_loss
 from sslight.module import SSLModule
 from sslight.modules.ema import EMA
@@ -87,5 +88,5 @@ class ReSSL(SSLModule):
         bank = self.queue.rows.clone()  # the backward reads it when the queue has moved on
         loss = relational_loss(student, target, bank, *self.temperatures)
         if self.training and torch.is_grad_enabled():
-            self.queue.push(F.normalize(teacher, dim=1))
+            self.queue.push(F.normalize(widened(teacher), dim=1))
         return StepOutput(loss, embedding=embedding)

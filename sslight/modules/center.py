@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from sslight.distributed import sum_over_ranks
+from sslight.losses.precision import full_precision
+from sslight.modules.wide import kept_wide
 from sslight.schedules import Constant, Linear, Sequence
 
 #: The teacher's temperature of DINO (arXiv:2104.14294, section 3.2) as part of the training: it
@@ -17,7 +21,8 @@ class Center(nn.Module):
     """A moving average of the mean output (Caron et al., 2021, arXiv:2104.14294, eq. 4).
 
     ``value = m * value + (1 - m) * mean``, with the mean over the rows of all ranks. Subtracted
-    from a teacher's logits it keeps single dimensions from winning for every image.
+    from a teacher's logits it keeps single dimensions from winning for every image. It is float32
+    or better, and so is the mean, in any surrounding precision.
 
     Args:
         dim: Width of the rows.
@@ -33,7 +38,13 @@ class Center(nn.Module):
         self.momentum = momentum
         self.register_buffer("value", torch.zeros(dim))
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Center:
+        with kept_wide(self, "value"):
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
     @torch.no_grad()
+    @full_precision
     def update(self, rows: Tensor, counted: Tensor | None = None) -> None:
         """Move towards the mean of raw logits.
 

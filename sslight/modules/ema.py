@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from sslight.losses.precision import widened
+from sslight.modules.wide import kept_wide
 from sslight.schedules import Clock, Cosine, Schedule, as_schedule
 
 Buffers = Literal["own", "copy", "average"]
+_LOW = (torch.float16, torch.bfloat16)
 
 
 class EMA(nn.Module):
@@ -22,6 +26,9 @@ class EMA(nn.Module):
     only referred to. The default momentum is BYOL's (arXiv:2006.07733, section 3):
     ``1 - (1 - 0.996) (cos(pi k / K) + 1) / 2`` at step k of K.
 
+    Steps as small as these are lost in parameters of 16 bits (``trainer.precision: bf16-true``).
+    Their average is therefore kept in float32, in a buffer, and the teacher is its rounding.
+
     Args:
         online: The network to follow; it must be registered elsewhere to be trained.
         momentum: m, a number or a schedule.
@@ -31,6 +38,9 @@ class EMA(nn.Module):
         eval_mode: Keep the teacher in eval mode also while training. By default it trains along, so
             that its batch norms normalise by the statistics of the batch.
     """
+
+    large_buffers = ("average",)
+    average: Tensor | None
 
     def __init__(
         self,
@@ -50,6 +60,7 @@ class EMA(nn.Module):
         self.eval_mode = eval_mode
         self._online = (online,)  # in a tuple, so that it is not registered a second time
         self.teacher = copy.deepcopy(online).requires_grad_(False)
+        self.register_buffer("average", None)
         self.train(online.training)
 
     @property
@@ -84,14 +95,49 @@ class EMA(nn.Module):
             reshard = getattr(module, "reshard", None)
             if reshard is not None:
                 reshard()
-        _lerp(self.teacher.parameters(), self.online.parameters(), weight)
+        mine, theirs = list(self.teacher.parameters()), list(self.online.parameters())
+        average = self._average(mine)
+        _lerp(average, [widened(p) for p in theirs] if average is not mine else theirs, weight)
+        if average is not mine:
+            _copy(mine, average)
         if self.buffers_are == "average":
             _lerp(self.teacher.buffers(), self.online.buffers(), weight)
         elif self.buffers_are == "copy":
             _copy(self.teacher.buffers(), self.online.buffers())
 
+    def _average(self, mine: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Give what is averaged: the parameters themselves, or what they are the rounding of."""
+        low = any(p.dtype in _LOW for p in mine)
+        if low and any(hasattr(p, "to_local") for p in mine):
+            warnings.warn(_SHARDED, stacklevel=2)
+        elif low:
+            if self.average is None:
+                self.average = torch.cat([widened(p.detach()).flatten() for p in mine])
+            parts = torch.split(self.average, [p.numel() for p in mine])
+            return [part.view_as(p) for part, p in zip(parts, mine, strict=True)]
+        self.average = None
+        return mine
 
-def _lerp(mine: Iterator[Tensor], theirs: Iterator[Tensor], weight: float) -> None:
+    def _apply(self, fn: Any, recurse: bool = True) -> EMA:
+        with kept_wide(self, "average"):
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        found = state_dict.get(f"{prefix}average")
+        own = next(self.teacher.parameters(), found)
+        self.average = None if found is None else torch.empty_like(found, device=own.device)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+#: Said once by Python's warnings.
+_SHARDED = (
+    "A momentum teacher whose parameters have 16 bits and are sharded over ranks hardly moves: its "
+    "steps are smaller than its numbers tell apart. Use trainer.precision: bf16-mixed."
+)
+
+
+def _lerp(mine: Iterable[Tensor], theirs: Iterable[Tensor], weight: float) -> None:
     pairs = [(m, t.detach()) for m, t in zip(mine, theirs, strict=True)]
     floats = [(m, t) for m, t in pairs if m.is_floating_point()]
     if floats:
@@ -102,6 +148,6 @@ def _lerp(mine: Iterator[Tensor], theirs: Iterator[Tensor], weight: float) -> No
 
 
 @torch.no_grad()
-def _copy(mine: Iterator[Tensor], theirs: Iterator[Tensor]) -> None:
+def _copy(mine: Iterable[Tensor], theirs: Iterable[Tensor]) -> None:
     for m, t in zip(mine, theirs, strict=True):
         m.copy_(t)

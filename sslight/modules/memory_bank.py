@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslight.distributed import all_gather
+from sslight.losses.precision import full_precision
 
 
 class MemoryBank(nn.Module):
@@ -37,6 +38,7 @@ class MemoryBank(nn.Module):
         return len(self.rows)
 
     @torch.no_grad()
+    @full_precision
     def update(self, index: Tensor, embeddings: Tensor) -> None:
         """Move the rows ``index`` ``[B]`` of all ranks towards their embeddings ``[B, dim]``.
 
@@ -44,10 +46,9 @@ class MemoryBank(nn.Module):
         length 1 each), whatever their order and whichever ranks they lie on.
         """
         index = all_gather(index)
-        wanted = all_gather(F.normalize(embeddings.to(self.rows.dtype), dim=1))
-        wanted = mean_of_repeats(wanted, index)
-        moved = torch.lerp(wanted, self.rows[index], self.momentum)
-        self.rows.index_copy_(0, index, F.normalize(moved, dim=1))
+        wanted = mean_of_repeats(all_gather(F.normalize(embeddings, dim=1)), index)
+        moved = torch.lerp(wanted, self.rows[index].to(wanted.dtype), self.momentum)
+        self.rows.index_copy_(0, index, F.normalize(moved, dim=1).to(self.rows.dtype))
 
 
 def mean_of_repeats(rows: Tensor, index: Tensor) -> Tensor:

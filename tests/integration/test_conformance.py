@@ -148,7 +148,9 @@ def test_precisions(name: str, precision: str):
 # ------------------------------------------------------------------ resuming
 
 
-def resumable(name: str, folder: Path, steps: int, ckpt_path: Path | None = None) -> SSLModule:
+def resumable(
+    name: str, folder: Path, steps: int, ckpt_path: Path | None = None, **options: Any
+) -> SSLModule:
     """Train two steps an epoch, up to ``steps``; a checkpoint after each step."""
     method = tiny.build(name)
     torch.manual_seed(1)
@@ -159,6 +161,7 @@ def resumable(name: str, folder: Path, steps: int, ckpt_path: Path | None = None
         default_root_dir=folder,
         enable_checkpointing=True,
         plugins=[AtomicCheckpointIO()],
+        **options,
     )
     stop = StopAfter(steps)
     trainer.callbacks.append(stop)
@@ -192,6 +195,20 @@ def test_resumed_equals_straight(name: str, step: int, tmp_path: Path):
     resumed = resumable(name, tmp_path / "cut", 99, newest)
     assert resumed.trainer.global_step == 6
     tiny.assert_same(tiny.snapshot(straight), tiny.snapshot(resumed))
+
+
+@every_method
+def test_resumed_equals_straight_in_16_bits(name: str, tmp_path: Path):
+    """What is kept wider than the weights, teachers' averages and centers, is saved so."""
+    options = {"precision": "bf16-true"}
+    straight = resumable(name, tmp_path / "straight", 99, **options)
+    with pytest.raises(CrashError):
+        resumable(name, tmp_path / "cut", 3, **options)
+    newest = max((tmp_path / "cut").rglob("*.ckpt"))
+    resumed = resumable(name, tmp_path / "cut", 99, newest, **options)
+    tiny.assert_same(tiny.snapshot(straight), tiny.snapshot(resumed))
+    for ema in teachers(resumed):
+        assert ema.average.dtype == torch.float32
 
 
 # ------------------------------------------------------------------ large batches

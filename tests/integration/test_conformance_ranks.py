@@ -5,18 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import tiny
 import torch
 from ranks import run_ranks
 from tiny import METHODS
 from torch import nn
 
-from sslight.distributed import all_gather, world_size
+from sslight.distributed import all_gather, rank, world_size
 from sslight.module import SSLModule
 from sslight.strategies import ManualReductionStrategy, SyncBatchNormPlugin
 
 pytestmark = pytest.mark.ranks
 every_method = pytest.mark.parametrize("name", METHODS)
+
+
+class Starting(pl.Callback):
+    """Keeps the buffers as training starts, and leaves."""
+
+    class LeaveError(Exception):
+        """Not caught by anything in sslight."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self.buffers = {name: value.clone() for name, value in pl_module.named_buffers()}
+        raise self.LeaveError
 
 
 class LocalQueue(SSLModule):
@@ -91,3 +103,24 @@ def test_a_local_queue_would_be_noticed(by_ranks: Any):
         first["state backbone.body.0.weight"], second["state backbone.body.0.weight"]
     )
     assert not torch.equal(first["state queue"], second["state queue"])
+
+
+def started() -> dict[str, dict[str, torch.Tensor]]:
+    """Build every method as a script without a seed does, and start a plain Trainer with DDP."""
+    starts = {}
+    for name in METHODS:
+        method, start = tiny.build(name, seed=100 + rank()), Starting()
+        trainer = tiny.trainer(start, devices=2, strategy="ddp")
+        torch.manual_seed(200 + rank())
+        with pytest.raises(Starting.LeaveError):
+            trainer.fit(method, datamodule=tiny.data(name))
+        starts[name] = start.buffers
+    return starts
+
+
+def test_ranks_that_draw_differently_start_alike():
+    """Queues and banks are out of DDP's broadcasts, and nothing else would make them equal."""
+    first, second = run_ranks(2, started, timeout=120)
+    assert sum(key.endswith("queue.rows") for names in first.values() for key in names) >= 3
+    for name in METHODS:
+        tiny.assert_same(first[name], second[name])

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -73,6 +75,26 @@ def test_only_weights_and_batch_norm_are_averaged(kit):
     frozen.backbone.requires_grad_(False)  # a teacher that evaluation uses
     ema.on_train_start(type("T", (), {"global_step": 0})(), frozen)
     assert "backbone.0.weight" in ema._average
+
+
+def test_16_bit_weights_are_averaged_in_float32(kit):
+    """1 + 0.001 is 1 in bfloat16, however often it is added."""
+    method, ema = kit.Method(), EmaWeights(0.999, warm_up=False)
+    weight = method.backbone[0].weight
+    nn.init.ones_(weight)
+    method.bfloat16()
+    trainer = SimpleNamespace(global_step=0)
+    ema.on_train_start(trainer, method)
+    nn.init.constant_(weight, 2.0)
+    for step in range(1, 1001):
+        trainer.global_step = step
+        ema.on_train_batch_end(trainer, method, None, None, 0)
+    average = ema._average["backbone.0.weight"]
+    torch.testing.assert_close(average, torch.full_like(average, 2 - 0.999**1000))
+    assert average.dtype == torch.float32
+    with ema.swapped(method):
+        assert torch.equal(weight, average.bfloat16())
+    assert (weight == 2).all()
 
 
 def test_validation_sees_the_average_and_training_gets_its_weights_back(kit, tmp_path):

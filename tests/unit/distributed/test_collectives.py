@@ -24,6 +24,7 @@ def test_no_ops_outside_a_group():
     assert d.all_gather(torch.tensor(2.0)).shape == (1,)
     assert d.all_reduce_max(5) == 5
     assert d.broadcast_object({"a": 1}) == {"a": 1}
+    d.broadcast(x)
 
 
 def test_a_scalar_cannot_be_gathered_with_gradient():
@@ -47,6 +48,8 @@ def on_ranks():
     (out["mean_grad"],) = torch.autograd.grad(d.mean_over_ranks(x).sum() * scale, x)
     out["max"] = d.all_reduce_max(10 - r)
     out["object"] = d.broadcast_object({"from": r}, src=1)
+    out["columns"] = torch.full((2, 3), r).T
+    d.broadcast(out["columns"], src=1)
     return out
 
 
@@ -55,6 +58,7 @@ def test_on_two_ranks():
     for r, out in enumerate(run_ranks(2, on_ranks)):
         assert out["plain"].tolist() == [[0.0] * 3] * 2 + [[1.0] * 3] * 2
         assert out["scalar"].tolist() == [0, 1]
+        assert out["columns"].tolist() == [[1, 1]] * 3
         assert out["flags"].tolist() == [False, True]
         assert out["half"].tolist() == [0, 1]
         rows = torch.arange(1.0, 7.0, dtype=torch.float64).view(2, 3) + 6 * r

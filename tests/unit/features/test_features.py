@@ -375,6 +375,16 @@ def test_dataset_features_in_one_process(net):
     torch.testing.assert_close(some, expected[[20, 3, 7]], rtol=1e-4, atol=1e-5)
 
 
+def test_dataset_features_are_float32_where_tensors_are_made_with_16_bits(net):
+    """Lightning's ``bf16-true`` makes bfloat16 the default during a training step."""
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        features = dataset_features(net.bfloat16(), FakeData({"train": 21}), "train")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert features.dtype == torch.float32
+
+
 def _ranked(rank, world_size, file, out):
     import torch.distributed as dist
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 import tiny
 import torch
+from ranks import run_ranks
 
+from sslight import distributed as d
 from sslight.backbones.pooling import pooled
 from sslight.methods.msn import MSN
 from sslight.modules.masking import mask_noise
@@ -91,3 +93,26 @@ def test_momentum_and_refusals():
     assert momentum(Clock(10, 10, 5)) == 1.0
     with pytest.raises(ValueError, match=r"msn: mask_ratio is 1; it is a share in \[0, 1\)"):
         method(mask_ratio=1)
+
+
+def me_max_of(part: slice) -> list[torch.Tensor]:
+    """Of all ranks' anchors, then of one rank's own."""
+    made = batch()
+    made |= {"views": [view[part] for view in made["views"]], "index": made["index"][part]}
+    MSN.clock = property(lambda self: Clock(0, 10, 5))  # on a rank no fixture does
+    methods = [tiny.without_batch_norm(method(me_max_per_rank=local)) for local in (False, True)]
+    return [msn.training_loss(made).logs["me_max"].detach() for msn in methods]
+
+
+def on_rank() -> list[torch.Tensor]:
+    return me_max_of(slice(2 * d.rank(), 2 * d.rank() + 2))
+
+
+@pytest.mark.ranks
+def test_me_max_is_that_of_all_ranks_or_of_one():
+    whole, same = me_max_of(slice(None))
+    assert torch.equal(whole, same)
+    for rank, (gathered, own) in enumerate(run_ranks(2, on_rank)):
+        torch.testing.assert_close(gathered, whole)
+        torch.testing.assert_close(own, me_max_of(slice(2 * rank, 2 * rank + 2))[1])
+        assert abs(own - whole) > 1e-3

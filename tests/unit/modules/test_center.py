@@ -66,3 +66,35 @@ def test_ranks_count_their_rows_together():
     for mine, theirs, mean in zip(first, second, (x.mean(0), x[counted].mean(0)), strict=True):
         assert torch.equal(mine, theirs)
         torch.testing.assert_close(mine, mean / 2)
+
+
+LOW = pytest.mark.parametrize("low", [torch.float16, torch.bfloat16])
+
+
+@LOW
+@pytest.mark.parametrize("autocast", [True, False])
+def test_many_rows_are_averaged_in_float32(low, autocast):
+    """Summed in float16 they overflow, in bfloat16 they round to two digits."""
+    rows = (10 + torch.randn(20_000, 3)).to(low)
+    counted = torch.rand(len(rows)) < 0.7
+    for chosen in (None, counted):
+        center = Center(3, 0.5)
+        with torch.autocast("cpu", dtype=low, enabled=autocast):
+            center.update(rows, chosen)
+        mean = (rows if chosen is None else rows[chosen]).double().mean(0)
+        torch.testing.assert_close(center.value, mean.float() / 2, rtol=1e-5, atol=0)
+
+
+@LOW
+def test_it_stays_in_float32_where_a_network_becomes_16_bit(low):
+    """A mean that moves by a tenth of what is left would stop a few percent short."""
+    center = Center(3)
+    center.update(torch.rand(4, 3))
+    before = center.value
+    center.to(low)
+    assert center.value.dtype == torch.float32
+    assert torch.equal(center.value, before)
+    for _ in range(200):
+        center.update(torch.ones(4, 3, dtype=low))
+    torch.testing.assert_close(center.value, torch.ones(3), rtol=1e-6, atol=1e-6)
+    assert center.double().value.dtype == torch.float64

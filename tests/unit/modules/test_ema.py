@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 
 import pytest
 import torch
+from ranks import run_ranks
 from torch import nn
 
 from sslight.modules.ema import EMA
@@ -120,6 +122,67 @@ def test_restart_copies_everything():
         torch.testing.assert_close(mine, theirs)
 
 
+LOW = pytest.mark.parametrize("low", [torch.float16, torch.bfloat16])
+
+
+def followed(low: torch.dtype, steps: int = 3000) -> tuple[EMA, torch.Tensor]:
+    """A teacher of 16-bit ones, and where an online network of twos has led it."""
+    online = nn.Linear(4, 3)
+    nn.init.ones_(online.weight)
+    ema = EMA(online, 0.9998).to(low)
+    nn.init.constant_(online.to(low).weight, 2.0)
+    for step in range(steps):
+        ema.after_step(clock(step))
+    return ema, torch.full((3, 4), 2 - 0.9998**steps)
+
+
+@LOW
+def test_a_16_bit_teacher_moves_by_less_than_its_numbers_tell_apart(low):
+    """1 + 0.0002 is 1 in 16 bits, however often it is added."""
+    ema, expected = followed(low)
+    assert ema.teacher.weight.dtype == low
+    torch.testing.assert_close(ema.teacher.weight, expected.to(low))
+
+
+@LOW
+@pytest.mark.parametrize("cast_first", [True, False])
+def test_a_16_bit_teacher_goes_on_from_its_state(low, cast_first):
+    """Lightning loads into float32 and casts later; whoever casts first gets the same."""
+    ema, _ = followed(low, 100)
+    other, online = EMA(nn.Linear(4, 3), 0.9998), ema.online
+    other = other.to(low) if cast_first else other
+    other.load_state_dict(copy.deepcopy(ema.state_dict()))
+    other = other.to(low)
+    other.online.to(low).load_state_dict(online.state_dict())
+    for step in range(50):
+        ema.after_step(clock(step))
+        other.after_step(clock(step))
+    assert torch.equal(ema.average, other.average)
+    assert torch.equal(ema.teacher.weight, other.teacher.weight)
+
+
+def test_the_average_is_only_kept_where_it_is_needed():
+    ema, _ = followed(torch.bfloat16, 3)
+    wide = EMA(nn.Linear(4, 3), 0.5)
+    wide.load_state_dict(ema.state_dict())  # as load_method does
+    wide.after_step(clock(0))
+    assert set(wide.state_dict()) == {"teacher.weight", "teacher.bias"}
+    ema.load_state_dict(wide.state_dict())
+    ema.after_step(clock(0))
+    torch.testing.assert_close(
+        ema.teacher.weight, wide.teacher.weight.bfloat16(), rtol=0.01, atol=0
+    )
+
+
+@LOW
+def test_a_16_bit_teacher_restarts(low):
+    ema, _ = followed(low, 10)
+    ema.restart()
+    assert torch.equal(ema.teacher.weight, ema.online.weight)
+    ema.after_step(clock(0))
+    assert torch.equal(ema.teacher.weight, ema.online.weight)
+
+
 def test_state_round_trips():
     online = network()
     ema, other = EMA(online, 0.5), EMA(network(), 0.5)
@@ -134,3 +197,27 @@ def test_refuses_bad_arguments():
         EMA(network(), buffers="mine")
     with pytest.raises(ValueError, match="momentum is 99"):
         EMA(network(), 99)
+
+
+def sharded() -> list[str]:
+    from torch.distributed import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    online = nn.Linear(4, 3).bfloat16()
+    ema = EMA(online, 0.9998)
+    for module in (online, ema.teacher):
+        fully_shard(module, mesh=init_device_mesh("cpu", (2,)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for step in range(3):
+            ema.after_step(clock(step))
+    assert ema.average is None
+    return [str(warning.message) for warning in caught]
+
+
+@pytest.mark.ranks
+def test_a_sharded_16_bit_teacher_is_warned_of():
+    for messages in run_ranks(2, sharded):
+        (message,) = messages
+        assert "hardly moves" in message
+        assert "bf16-mixed" in message

@@ -47,6 +47,17 @@ def test_an_image_that_comes_twice_moves_once_whatever_the_order():
     torch.testing.assert_close(memory.rows[3], expected)
 
 
+@pytest.mark.parametrize("low", [torch.float16, torch.bfloat16])
+def test_it_moves_in_float32_under_autocast(low):
+    """Several views of an image repeat its index: their mean must not be rounded."""
+    memory, expected = bank(), bank()
+    views = rows().to(low)
+    expected.update(INDEX, views.float())
+    with torch.autocast("cpu", dtype=low):
+        memory.update(INDEX, views)
+    assert torch.equal(memory.rows, expected.rows)
+
+
 def test_means_of_repeats():
     x = rows()
     out = mean_of_repeats(x, INDEX)
