@@ -12,14 +12,13 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from _bench import Bench, arguments, at_least, at_most
+from _bench import Bench, arguments, at_least, at_most, most_private_memory
 from torch import Tensor, nn
 
 from sslight import SSLDataModule, ViewSpec
@@ -92,24 +91,11 @@ def extracted(rows: int) -> dict[str, float]:
     torch.set_num_threads(1)
     view = ViewSpec(size=SIZE, crop="center")
     data = SSLDataModule(Blank(rows, size=SIZE), eval_view=view, views="simclr", workers=0)
-    most, over = [0], threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.05):
-            most[0] = max(most[0], private_memory())
-
-    threading.Thread(target=watch, daemon=True).start()
     start = time.process_time()
     with TemporaryDirectory() as folder:
-        extract_features(Flat(), data, ExtractOptions(batch_size=BLOCK), folder)
-    over.set()
-    return {"anonymous": most[0], "seconds": time.process_time() - start}
-
-
-def private_memory() -> int:
-    """Bytes that are in memory and in no file."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+        options = ExtractOptions(batch_size=BLOCK)
+        most = most_private_memory(lambda: extract_features(Flat(), data, options, folder))
+    return {"anonymous": most, "seconds": time.process_time() - start}
 
 
 def writing(bench: Bench) -> None:

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import linear, normalize
 
 #: Bank rows compared at a time.
 BANK_BLOCK = 8192
 #: Bytes of similarities that a CPU's cache holds until the largest of them are selected.
-_CACHED = 2**25
+_CACHED = 2**23
+#: Queries from which a block of the bank is worth a copy for oneDNN.
+_MANY = 128
 
 
 def nearest(
@@ -44,15 +46,16 @@ def nearest(
     sought = _block(queries, 0, len(queries), device)
     memory = min(memory, _CACHED) if sought.is_cpu else memory
     size = max(1, memory // (4 * (min(BANK_BLOCK, len(bank)) + k)))
-    parts = torch.split(sought, size)
-    pools = [_Pool(part, k) for part in parts]
-    space = sought.new_empty(min(size, len(sought)) * min(BANK_BLOCK, len(bank)))
+    pools = [_Pool(part, k) for part in torch.split(sought, size)]
+    quick = sought.is_cpu and len(sought) >= _MANY and torch.backends.mkldnn.is_available()
     with torch.no_grad(), full_precision(sought.device):
+        parts = [part.to_mkldnn() if quick else part for part in torch.split(sought, size)]
         for start in range(0, len(bank), BANK_BLOCK):
             block = _block(bank, start, start + BANK_BLOCK, device)
+            block = block.to_mkldnn() if quick else block
             for part, pool in zip(parts, pools, strict=True):
-                similarity = space[: len(part) * len(block)].view(len(part), len(block))
-                pool.add(torch.mm(part, block.T, out=similarity), start)
+                found = linear(part, block)
+                pool.add(found.to_dense() if quick else found, start)
     best = [pool.best() for pool in pools]
     return torch.cat([b[0] for b in best]).cpu(), torch.cat([b[1] for b in best]).cpu()
 
