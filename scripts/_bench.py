@@ -15,6 +15,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -239,3 +240,31 @@ def commit() -> str:
 def _git(*words: str) -> str:
     command = ["git", "-C", str(REPOSITORY), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def private_memory() -> int:
+    """Bytes of this process that are in memory and in no file."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+
+def most_private_memory(work: Work, every: float = 0.01) -> int:
+    """The most of :func:`private_memory` while some work is done, looked at every so many seconds.
+
+    The peak of the whole process, which the kernel keeps, would hide what is taken after more was
+    given back.
+    """
+    most, over = [private_memory()], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(every):
+            most.append(max(most.pop(), private_memory()))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        work()
+    finally:
+        over.set()
+        watcher.join()
+    return most[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sslight.cores import usable_cores
 from sslight.data.errors import ImageError
 from sslight.data.loader import WorkerOptions, batches_of
 from sslight.data.packed import PackedWriter, pack
@@ -143,8 +143,7 @@ def mean_bytes(source: Source) -> float:
 
 def all_cores() -> int:
     """Return the number of workers that fill a cache while nothing else runs."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cores or 1, 32)
+    return min(usable_cores(), 32)
 
 
 #: What a worker hands over: bytes, rows, and what could not be read.

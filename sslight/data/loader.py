@@ -159,11 +159,25 @@ class EvalLoader:
         self, dataset: ViewDataset, batches: Sequence[np.ndarray], options: WorkerOptions
     ) -> None:
         self.dataset = dataset
-        self.rows = [[(0, int(i)) for i in rows] for rows in batches]
+        self.batches = _Pairs(batches)
         self.options = options
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[RawBatch]:
-        yield from batches_of(self.options.loader(self.dataset, self.rows, persistent=False))
+        yield from batches_of(self.options.loader(self.dataset, self.batches, persistent=False))
+
+
+class _Pairs:
+    """Batches of rows as lists of (epoch, index) pairs, each made when it is asked for."""
+
+    def __init__(self, batches: Sequence[np.ndarray]) -> None:
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for rows in self._batches:
+            yield [(0, int(i)) for i in rows]

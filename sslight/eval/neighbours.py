@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import linear, normalize
 
-#: Bank rows compared at a time.
+#: Bank rows compared at a time, and of them on a CPU.
 BANK_BLOCK = 8192
+_CPU_BLOCK = 4096
 #: Bytes of similarities that a CPU's cache holds until the largest of them are selected.
-_CACHED = 2**25
+_CACHED = 2**23
+#: Queries from which a block of the bank is worth a copy for oneDNN, which is as quick as MKL with
+#: AVX2 and twice as quick with AVX-512 on an AMD, where MKL does not use it.
+_MANY = 128
 
 
 def nearest(
@@ -41,18 +45,24 @@ def nearest(
     """
     if not 1 <= k <= len(bank):
         raise ValueError(f"k must be between 1 and the bank's {len(bank)} rows, got {k}.")
-    sought = _block(queries, 0, len(queries), device)
-    memory = min(memory, _CACHED) if sought.is_cpu else memory
-    size = max(1, memory // (4 * (min(BANK_BLOCK, len(bank)) + k)))
-    parts = torch.split(sought, size)
-    pools = [_Pool(part, k) for part in parts]
-    space = sought.new_empty(min(size, len(sought)) * min(BANK_BLOCK, len(bank)))
-    with torch.no_grad(), full_precision(sought.device):
-        for start in range(0, len(bank), BANK_BLOCK):
-            block = _block(bank, start, start + BANK_BLOCK, device)
+    on_cpu = torch.device(device).type == "cpu"
+    step = min(BANK_BLOCK, _CPU_BLOCK if on_cpu else BANK_BLOCK, len(bank))
+    memory = min(memory, _CACHED) if on_cpu else memory
+    size = max(1, memory // (4 * (step + k)))
+    has = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    quick = on_cpu and has and len(queries) >= _MANY
+    with torch.no_grad(), full_precision(torch.device(device)):
+        parts = [
+            _block(queries, start, start + size, device, quick)
+            for start in range(0, max(len(queries), 1), size)
+        ]
+        pools = [_Pool(len(part), k, device) for part in parts]
+        for start in range(0, len(bank), step):
+            block = _block(bank, start, start + step, device, quick)
             for part, pool in zip(parts, pools, strict=True):
-                similarity = space[: len(part) * len(block)].view(len(part), len(block))
-                pool.add(torch.mm(part, block.T, out=similarity), start)
+                found = linear(part, block)
+                pool.add(found.to_dense() if quick else found, start)
+            del block  # before the next one is made
     best = [pool.best() for pool in pools]
     return torch.cat([b[0] for b in best]).cpu(), torch.cat([b[1] for b in best]).cpu()
 
@@ -65,10 +75,10 @@ class _Pool:
     has grown to several times that.
     """
 
-    def __init__(self, queries: Tensor, k: int) -> None:
+    def __init__(self, queries: int, k: int, device: torch.device | str) -> None:
         self.k = k
-        self.values = queries.new_empty(len(queries), 0)
-        self.rows = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
+        self.values = torch.empty(queries, 0, device=device)
+        self.rows = torch.empty(queries, 0, dtype=torch.int64, device=device)
         self.floor: Tensor | None = None
 
     def add(self, similarity: Tensor, start: int) -> None:
@@ -79,7 +89,7 @@ class _Pool:
         values, columns = few or _first_largest(similarity, min(self.k, similarity.shape[1]))
         self.values = torch.cat([self.values, values], dim=1)
         self.rows = torch.cat([self.rows, columns + start], dim=1)
-        if self.values.shape[1] > (4 * self.k if few else self.k):
+        if self.values.shape[1] > (2 * self.k if few else self.k):
             self._cut()
         if self.floor is None and self.values.shape[1] == self.k:
             self.floor = self.values.amin(dim=1)
@@ -141,8 +151,9 @@ def as_tensor(rows: Any) -> Tensor:
     return rows if isinstance(rows, Tensor) else torch.tensor(rows)
 
 
-def _block(source: Any, start: int, stop: int, device: torch.device | str) -> Tensor:
-    return normalize(as_tensor(source[start:stop]).to(device).float(), dim=1)
+def _block(source: Any, start: int, stop: int, device: torch.device | str, quick: bool) -> Tensor:
+    rows = normalize(as_tensor(source[start:stop]).to(device).float(), dim=1)
+    return rows.to_mkldnn() if quick else rows
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from sslight import distributed
 from sslight.backbones.layers import LayerReader
+from sslight.features.pending import Pending, chunk_rows
 
 Layers = Mapping[str, str] | Sequence[str] | None
-_ROWS_PER_LOADER = 2**18  # a loader lists its rows; this keeps the list short for 10 M images
 _GATHERED_ROWS = 4096
 
 
@@ -42,7 +42,7 @@ def iterate(
     layers: Layers = None,
     rank: int = 0,
     world_size: int = 1,
-    rows: np.ndarray | None = None,
+    rows: np.ndarray | Iterator[np.ndarray] | None = None,
     batch_size: int | None = None,
     *,
     inference: bool = True,
@@ -60,23 +60,29 @@ def iterate(
         layers: As in :func:`sslight.backbones.layers.resolve_layers`.
         rank: r.
         world_size: W.
-        rows: Dataset indices to run over instead, all of them on this rank.
+        rows: Dataset indices to run over instead, all of them on this rank; an iterator gives some
+            whole batches at a time.
         batch_size: Images per forward; default the datamodule's.
         inference: Inference mode; ``False`` means only no gradients (a network that keeps tensors
             of its forward can be trained on afterwards).
     """
+    size = batch_size or 1
     if rows is None:
-        rows = np.arange(rank, datamodule.num_images(split), world_size)
+        rows = Pending(range(rank, datamodule.num_images(split), world_size)).chunks(size)
+    parts = rows if isinstance(rows, Iterator) else _chunks(rows, size)
     reader = LayerReader(backbone, layers)
     quiet = torch.inference_mode if inference else torch.no_grad
-    size = batch_size or 1
-    step = size * max(_ROWS_PER_LOADER // size, 1)  # whole batches
-    for start in range(0, len(rows), step):
-        part = rows[start : start + step]
+    for part in parts:
         for raw in datamodule.eval_loader(split, rows=part, batch_size=batch_size):
             batch = datamodule.finish(raw, device)
             if len(batch["index"]):
                 yield _block(reader, batch, quiet())
+
+
+def _chunks(rows: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    step = chunk_rows(batch_size)
+    for at in range(0, len(rows), step):
+        yield rows[at : at + step]
 
 
 def _block(reader: LayerReader, batch: Any, quiet: AbstractContextManager[Any]) -> FeatureBlock:

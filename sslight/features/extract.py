@@ -138,7 +138,7 @@ def is_extracted(
     store = StoreWriter(Path(out), asked)
     splits = options.splits if options.splits is not None else datamodule.split_names
     return all(
-        split in found.splits and not len(store.missing(split, _entry(datamodule, split)))
+        split in found.splits and not store.missing(split, _entry(datamodule, split))
         for split in splits
     )
 
@@ -193,19 +193,16 @@ def _extract_split(
     progress: Progress | None,
 ) -> None:
     entry = _entry(datamodule, split)
-    own, missing = writer.rows(entry.count), writer.missing(split, entry)
-    if len(missing) < len(own):
-        logger.info(
-            "%s: %d of %d rows are there already.", split, len(own) - len(missing), len(own)
-        )
+    missing = writer.missing(split, entry)
+    total = len(missing.own)
+    done = total - len(missing)
+    if done:
+        logger.info("%s: %d of %d rows are there already.", split, done, total)
     size = options.batch_size or _batch_size(datamodule)
-    wanted = np.zeros(entry.count, dtype=bool)
-    wanted[missing] = True
-    rows = _whole_batches(own, wanted, size)
+    chunks = missing.chunks(size)
     blocks = iterate(
-        backbone, datamodule, split, device, options.layers, rows=rows, batch_size=size
+        backbone, datamodule, split, device, options.layers, rows=chunks, batch_size=size
     )
-    done = len(own) - len(missing)
     with contextlib.ExitStack() as stack:
         out: SplitWriter | None = None
         for block in blocks:
@@ -214,12 +211,12 @@ def _extract_split(
                 labels, ids = datamodule.labels(split), datamodule.ids(split)
                 made = writer.open(split, entry, layers, labels=labels, ids=ids)
                 out = stack.enter_context(made)
-            new = wanted[block.index]
+            new = missing.among(block.index)
             arrays = _arrays(block, out.layers)
             out.write(block.index[new], {k: v[new] for k, v in arrays.items()}, block.ok[new])
             done += int(new.sum())
             if progress is not None:
-                progress(split, done, len(own))
+                progress(split, done, total)
 
 
 def _entry(datamodule: Any, split: str) -> SplitEntry:
@@ -233,18 +230,6 @@ def _entry(datamodule: Any, split: str) -> SplitEntry:
 
 def _batch_size(datamodule: Any) -> int:
     return int(getattr(datamodule, "eval_batch_size", None) or min(datamodule.batch_size, 256))
-
-
-def _whole_batches(own: np.ndarray, wanted: np.ndarray, size: int) -> np.ndarray:
-    """The rows of every batch that has a wanted one.
-
-    An interrupted extraction thus forms the same batches as a straight one, and since the last
-    digits of a feature may depend on its batch, it stores the same numbers.
-    """
-    starts = np.arange(0, len(own), size)
-    taken = np.logical_or.reduceat(wanted[own], starts) if len(own) else starts
-    kept: np.ndarray = own[np.repeat(taken, size)[: len(own)]]
-    return kept
 
 
 def _with_shapes(layers: Mapping[str, LayerEntry], block: FeatureBlock) -> dict[str, LayerEntry]:

@@ -10,15 +10,31 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from sslight.features.ids import write_ids
 from sslight.features.manifest import LayerEntry, layer_file
+from sslight.features.pending import CHUNK
 from sslight.utils import sync_folder
 
 FLUSH_ROWS = 4096
+
+
+class Labels(Protocol):
+    """An array, or what reads its rows a slice at a time."""
+
+    @property
+    def dtype(self) -> Any:
+        """Type of a number."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows, and what a row is."""
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray:
+        """Some rows."""
 
 
 def create_split(
@@ -26,7 +42,7 @@ def create_split(
     count: int,
     layers: Mapping[str, LayerEntry],
     *,
-    labels: np.ndarray | None,
+    labels: Labels | None,
     ids: Iterable[str],
 ) -> None:
     """Make the files of a split at their final size, with no row done, and then show the folder."""
@@ -42,12 +58,21 @@ def create_split(
         with open(temporary / name, "wb") as file:
             file.truncate(count)
     if labels is not None:
-        np.save(temporary / "labels.npy", np.asarray(labels))
+        _write_labels(temporary / "labels.npy", labels)
     write_ids(temporary, ids, count)
     if (folder / "done").exists():  # left by a process killed before the manifest named it
         shutil.rmtree(folder)
     os.rename(temporary, folder)
     sync_folder(folder.parent)
+
+
+def _write_labels(path: Path, labels: Labels) -> None:
+    with open(path, "wb") as file:
+        descr = np.lib.format.dtype_to_descr(labels.dtype)
+        header = {"descr": descr, "fortran_order": False, "shape": labels.shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for at in range(0, labels.shape[0], CHUNK):
+            np.ascontiguousarray(labels[at : at + CHUNK]).tofile(file)
 
 
 def _row_bytes(entry: LayerEntry) -> int:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from sslight.errors import RefusedRunError
-from sslight.features.files import FLUSH_ROWS, RowWriter, create_split
+from sslight.features.files import FLUSH_ROWS, Labels, RowWriter, create_split
 from sslight.features.ids import PackedIds
 from sslight.features.manifest import FILE, LayerEntry, Manifest, SplitEntry, layer_file
+from sslight.features.pending import Pending, marks_in
 from sslight.utils import write_atomically
 
 _SHARD = re.compile(r"manifest\.rank(\d+)-of-(\d+)\.json")
@@ -58,20 +59,19 @@ class StoreWriter:
         root.mkdir(parents=True, exist_ok=True)
         self._check(self._read())
 
-    def rows(self, count: int) -> np.ndarray:
+    def rows(self, count: int) -> range:
         """Dataset indices of this rank's rows."""
-        return np.arange(self.rank, count, self.world_size)
+        return range(self.rank, count, self.world_size)
 
-    def missing(self, split: str, entry: SplitEntry) -> np.ndarray:
+    def missing(self, split: str, entry: SplitEntry) -> Pending:
         """This rank's rows of a split that are not done."""
         rows = self.rows(entry.count)
         manifest = self._read()
         if manifest is None or split not in manifest.splits:
-            return rows
+            return Pending(rows)
         self._check(manifest, split, entry)
-        done = np.fromfile(self._folder(split) / "done", np.uint8)
-        missing: np.ndarray = rows[done[self._local(rows)] == 0]
-        return missing
+        done = marks_in(self._folder(split) / "done", entry.count if self.shared else len(rows))
+        return Pending(rows, done[rows.start :: rows.step] if self.shared else done)
 
     def open(
         self,
@@ -79,7 +79,7 @@ class StoreWriter:
         entry: SplitEntry,
         layers: Mapping[str, LayerEntry],
         *,
-        labels: np.ndarray | None,
+        labels: Labels | None,
         ids: Any,
     ) -> SplitWriter:
         """Continue a split, or make it (rank 0; the others wait until it is there)."""
@@ -98,12 +98,12 @@ class StoreWriter:
         split: str,
         entry: SplitEntry,
         layers: Mapping[str, LayerEntry],
-        labels: np.ndarray | None,
+        labels: Labels | None,
         ids: Any,
     ) -> Manifest:
-        rows = np.arange(entry.count) if self.shared else self.rows(entry.count)
-        mine = labels if labels is None or self.shared else labels[rows]
-        names = (ids[int(i)] for i in rows)
+        rows = range(entry.count) if self.shared else self.rows(entry.count)
+        mine = labels if labels is None or self.shared else labels[rows.start :: rows.step]
+        names = (ids[i] for i in rows)
         create_split(self._folder(split), len(rows), layers, labels=mine, ids=names)
         before = self._read()
         splits = {**(before.splits if before else {}), split: entry}
@@ -225,36 +225,53 @@ def _merge_split(
     layers: Mapping[str, LayerEntry],
     shards: list[Path],
 ) -> None:
-    for shard in shards:
-        left = int((np.fromfile(shard / "done", np.uint8) == 0).sum())
+    for rank, shard in enumerate(shards):
+        own = range(rank, entry.count, len(shards))
+        left = len(Pending(own, marks_in(shard / "done", len(own))))
         if left:
             raise ValueError(f"{shard}: {left} rows are not done; run that rank again.")
-    missing = writer.missing(split, entry)
-    labels = _interleave([np.load(s / "labels.npy") for s in shards]) if entry.labelled else None
+    labels = _InterleavedLabels([s / "labels.npy" for s in shards]) if entry.labelled else None
     ids = _InterleavedIds([PackedIds(s) for s in shards])
+    missing = writer.missing(split, entry)
     with writer.open(split, entry, layers, labels=labels, ids=ids) as out:
-        for rank, shard in enumerate(shards):
-            mine = missing[missing % len(shards) == rank]
-            for rows, features, ok in _blocks(shard, layers, mine, len(shards)):
-                out.write(rows, features, ok)
+        for rows in missing.chunks():
+            for rank, shard in enumerate(shards):
+                mine = rows[rows % len(shards) == rank]
+                for part, features, ok in _blocks(shard, layers, mine, len(shards)):
+                    out.write(part, features, ok)
 
 
 def _blocks(
     shard: Path, layers: Mapping[str, LayerEntry], rows: np.ndarray, world_size: int
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]:
+    if not len(rows):
+        return
     arrays = {name: np.load(shard / layer_file(name), mmap_mode="r") for name in layers}
-    ok = np.fromfile(shard / "ok", np.uint8).astype(bool)
+    ok = np.memmap(shard / "ok", np.uint8, "r")
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
         local = block // world_size
-        yield block, {name: array[local] for name, array in arrays.items()}, ok[local]
+        yield block, {name: array[local] for name, array in arrays.items()}, ok[local].astype(bool)
 
 
-def _interleave(parts: list[np.ndarray]) -> np.ndarray:
-    whole = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype)
-    for rank, part in enumerate(parts):
-        whole[rank :: len(parts)] = part
-    return whole
+class _InterleavedLabels:
+    """The shards' labels in dataset order, read a slice at a time."""
+
+    def __init__(self, files: list[Path]):
+        self._parts = [np.load(file, mmap_mode="r") for file in files]
+        self.dtype = self._parts[0].dtype
+        self.shape = (sum(map(len, self._parts)), *self._parts[0].shape[1:])
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        start, stop, _ = rows.indices(self.shape[0])
+        world_size = len(self._parts)
+        found = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        for rank, part in enumerate(self._parts):
+            first = (rank - start) % world_size  # the first of these rows that is the rank's
+            mine = found[first::world_size]
+            at = (start + first) // world_size
+            mine[:] = part[at : at + len(mine)]
+        return found
 
 
 class _InterleavedIds:

@@ -61,7 +61,7 @@ def store(
         ids = [f"{name}/{i}.jpg" for i in range(len(x))]
         ok = np.arange(len(x)) < len(features)
         for writer in writers:
-            rows = writer.rows(len(x))
+            rows = np.array(writer.rows(len(x)))
             with writer.open(name, entry, layers, labels=y, ids=ids) as out:
                 for part in [rows, rows[::-1][:7]] if twice else [rows]:
                     maps = x[part].reshape(-1, 3, 2, 2) ** 2

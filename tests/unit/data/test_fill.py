@@ -161,5 +161,9 @@ def test_sizes_are_estimated_from_a_sample() -> None:
     assert mean_bytes(Counted(0)) == 0
 
 
-def test_there_is_a_worker() -> None:
-    assert 1 <= all_cores() <= 32
+@pytest.mark.parametrize(("usable", "workers"), [(1, 1), (4, 4), (128, 32)])
+def test_a_worker_for_each_core_that_may_be_used(
+    monkeypatch: pytest.MonkeyPatch, usable: int, workers: int
+) -> None:
+    monkeypatch.setattr(fill, "usable_cores", lambda: usable)
+    assert all_cores() == workers

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +120,16 @@ def test_no_worker_outlives_the_fit() -> None:
     tiny.trainer(max_epochs=2).fit(method, datamodule=data)
     assert method.trainer.global_step == 8
     assert set(multiprocessing.active_children()) == before
+
+
+def test_a_loader_lists_its_rows_a_batch_at_a_time() -> None:
+    data = SSLDataModule(test=Fake(8, size=16), views="simclr", workers=0)
+    rows = np.arange(200_000) % 8
+    tracemalloc.start()
+    try:
+        loader = data.eval_loader("test", rows=rows, batch_size=1000)
+        assert len(loader.batches) == 200
+        assert all(len(batch) == 1000 for batch in loader.batches)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000  # pairs of all rows would be 20 MB
+    finally:
+        tracemalloc.stop()

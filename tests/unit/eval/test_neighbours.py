@@ -100,6 +100,30 @@ def test_full_precision_is_asked_for_and_given_back():
         torch.set_float32_matmul_precision("highest")
 
 
+@pytest.mark.parametrize("many", [1, 1000])
+@pytest.mark.parametrize("dim", [1, 12, 100])
+def test_copies_are_equal_whoever_multiplies(monkeypatch, many, dim):
+    """Three copies of a bank, in blocks of other sizes: of equal rows the first is found."""
+    monkeypatch.setattr(neighbours, "_MANY", many)
+    monkeypatch.setattr(neighbours, "BANK_BLOCK", 64)
+    queries, bank = drawn(150, dim), drawn(100, dim, seed=1)
+    values, rows = nearest(queries, bank.repeat(3, 1), 9)
+    once, best = nearest(queries, bank, 3)
+    if dim > 1:
+        assert torch.equal(rows[:, ::3], best)
+        assert torch.equal(rows, (best[:, :, None] + torch.tensor([0, 100, 200])).flatten(1))
+        assert torch.equal(values[:, ::3], once)
+    assert torch.equal(values[:, 0], values[:, 2])
+
+
+def test_queries_stay_as_they_were():
+    queries, bank = 3 * drawn(200), 3 * drawn(300, seed=1)
+    before = queries.clone(), bank.clone()
+    nearest(queries, bank, 3)
+    assert torch.equal(queries, before[0])
+    assert torch.equal(bank, before[1])
+
+
 def test_no_queries():
     values, rows = nearest(drawn(0), drawn(20), 3)
     assert values.shape == rows.shape == (0, 3)
