@@ -44,7 +44,10 @@ def uniforms(
         ``[B, n]`` float64 with 53 random bits, on the device of ``index``.
     """
     index = index.to(torch.int64)
-    epoch = torch.as_tensor(epoch, dtype=torch.int64, device=index.device)
+    if isinstance(epoch, Tensor):
+        epoch = epoch.to(index.device, torch.int64)
+    else:  # not by as_tensor, for which torch.compile would make a graph of each epoch
+        epoch = torch.full((), epoch, dtype=torch.int64, device=index.device)
     key: Tensor | int
     if isinstance(view, int):
         key = _signed(_mix_numbers(seed, view))
