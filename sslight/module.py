@@ -150,6 +150,7 @@ class SSLModule(pl.LightningModule):
         micro = strategies.plain_batch_size(self.trainer)
         return micro * self.trainer.world_size * self.trainer.accumulate_grad_batches
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # no graph can hold a generator
     def shared_generator(self, tag: int = 0) -> torch.Generator:
         """A CPU generator seeded from (seed, batches done, tag): the same draws on every rank."""
         done = strategies.batches_done(self.trainer)

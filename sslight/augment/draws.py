@@ -46,22 +46,20 @@ def uniforms(
         ``[B, n]`` float64 with 53 random bits, on the device of ``index``.
     """
     index = index.to(torch.int64)
-    state = _mix(_opening(seed, epoch, view, index.device) + index)
+    if isinstance(epoch, Tensor):
+        epoch = epoch.to(index.device, torch.int64)
+    else:  # not by as_tensor: a GPU would be waited for, and torch.compile would fix the number
+        epoch = torch.full((), epoch, dtype=torch.int64, device=index.device)
+    key: Tensor | int
+    if isinstance(view, int):
+        key = _signed(_mix_numbers(seed, view))
+    else:
+        keys = [_signed(_mix_numbers(seed, number)) for number in view]
+        key = uploaded(torch.tensor(keys), index.device)
+    state = _mix(_mix(epoch * _signed(_GOLDEN) + key) + index)
     slots = torch.arange(1, n + 1, dtype=torch.int64, device=index.device) * _signed(_GOLDEN)
     bits = _mix(state.unsqueeze(-1) + slots)
     return _shift_right(bits, 11).to(torch.float64).mul_(2.0**-53)
-
-
-def _opening(
-    seed: int, epoch: Tensor | int, view: int | Sequence[int], device: torch.device
-) -> Tensor | int:
-    """Mix all but the index; on the host where it can be, since a device would be waited for."""
-    keys = [_mix_numbers(seed, number) for number in ([view] if isinstance(view, int) else view)]
-    if isinstance(epoch, int):
-        done = [_signed(_mix_number((epoch * _GOLDEN + key) & _MASK)) for key in keys]
-        return done[0] if isinstance(view, int) else uploaded(torch.tensor(done), device)
-    added = uploaded(torch.tensor([_signed(key) for key in keys]), device)
-    return _mix(epoch.to(torch.int64) * _signed(_GOLDEN) + added)
 
 
 def normals(seed: int, epoch: Tensor | int, index: Tensor, view: int, n: int) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
@@ -14,7 +15,9 @@ from sslight.errors import RefusedRunError
 from sslight.module import SSLModule
 from sslight.modules.checkpointing import repeated_blocks
 from sslight.modules.ema import EMA
+from sslight.schedules import Schedule
 from sslight.train_steps import standard
+from sslight.types import Batch, StepOutput
 
 #: What the config's ``compile`` may name.
 Compiled = Literal["backbone", "loss"]
@@ -39,11 +42,33 @@ def compile_method(method: SSLModule, what: Compiled) -> None:
         )
     _check_compiler()
     if what == "loss":
-        method.training_loss = torch.compile(method.training_loss)  # type: ignore[method-assign]
+        method.training_loss = _compiled_loss(method)  # type: ignore[method-assign,assignment]
         return
     for network in _networks(method):
         for part in _entrances(network):
             part.compile()
+
+
+def _compiled_loss(method: SSLModule) -> Callable[[Batch], StepOutput]:
+    """Compile ``training_loss``, for all steps at once.
+
+    torch takes whole numbers below a module for constants, and the number of the step is one: it
+    would compile each step anew and give up after eight of them.
+    """
+    _keep_schedules_out_of_graphs()
+    numbers_vary = torch._dynamo.config.patch(allow_unspec_int_on_nn_module=True)
+    loss: Callable[[Batch], StepOutput] = numbers_vary(torch.compile(method.training_loss))
+    return loss
+
+
+@cache
+def _keep_schedules_out_of_graphs() -> None:
+    """Have Python compute what follows from the clock, exactly, also where a GPU trains.
+
+    A kernel would round it to float32, and a step of a schedule could come one step late.
+    """
+    outside: Any = cast(Any, torch.compiler).disable(Schedule.__call__)
+    Schedule.__call__ = outside  # type: ignore[method-assign]
 
 
 def _networks(method: SSLModule) -> Iterator[nn.Module]:

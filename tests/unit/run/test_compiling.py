@@ -15,7 +15,9 @@ from torch import nn
 import sslight
 from sslight import config
 from sslight.errors import RefusedRunError
+from sslight.optim import Recipe
 from sslight.run.compiling import Compiled, compile_method
+from sslight.schedules import Clock, Constant, Cosine, Linear, Sequence
 from sslight.train_steps import gradcache
 
 needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
@@ -75,6 +77,74 @@ def test_the_same_weights_under_the_same_names(
     ours = trained(name, what)
     assert graphs() >= 1
     assert_close(ours, plain)
+
+
+class Count(tiny.Watch):
+    """Keeps how many graphs, and pieces of Python, have been compiled after each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.compiled: list[tuple[int, int]] = []
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        super().on_train_batch_end(*args)
+        frames = int(torch._dynamo.utils.counters["frames"]["ok"])
+        self.compiled.append((graphs(), frames))
+
+
+#: What reads the clock only if it is asked to.
+ON_REQUEST: dict[str, dict[str, Any]] = {
+    "dinov2": {"gram_weight": 1.0, "gram_start": 1, "gram_every": 2},
+    "msn": {"target_temperature": Sequence((Linear(0.25, 0.2), Cosine(0.2, 0.1)), (0.5, 0.5))},
+    "supervised": {"mixup": 0.5, "cutmix": 0.5},
+    "swav": {"queue_size": 24, "queue_start": 1},
+}
+
+
+def counted(name: str, what: Compiled | None) -> Count:
+    """Train six epochs of two steps."""
+    torch.manual_seed(0)
+    options = {**tiny.sizes(name), **ON_REQUEST.get(name, {})}
+    method = tiny.method_class(name)(tiny.rowwise(name)(), Recipe(lr=0.01), **options)
+    if what:
+        compile_method(method, what)
+    watch = Count()
+    tiny.fit(method, name, watch, max_epochs=6)
+    return watch
+
+
+@pytest.mark.parametrize("name", tiny.METHODS)
+def test_a_compiled_loss_is_compiled_once_for_all_steps(monkeypatch: pytest.MonkeyPatch, name: str):
+    """Not for each step, nor for each epoch; torch would give up without an error after a while."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    plain = counted(name, None)
+    with torch._dynamo.config.patch(recompile_limit=64):
+        ours = counted(name, "loss")
+    assert plain.compiled == [(0, 0)] * 12
+    assert ours.compiled[0] > (0, 0)
+    assert ours.compiled[3:] == [ours.compiled[3]] * 9
+    assert ours.losses == plain.losses
+
+
+def test_the_clock_goes_uncompiled_and_nothing_of_torch_is_changed(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Values of schedules are Python's; what is set for compiling is set back."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    before = torch._dynamo.config.allow_unspec_int_on_nn_module
+    seen: list[bool] = []
+
+    class Spy(Constant):
+        def _value(self, clock: Clock) -> float:
+            seen.append(torch.compiler.is_compiling())
+            return super()._value(clock)
+
+    method = tiny.build("dino", tiny.Net)
+    method.teacher_temperature = Spy(0.05)
+    compile_method(method, "loss")
+    tiny.fit(method, "dino")
+    assert seen == [False, False]
+    assert torch._dynamo.config.allow_unspec_int_on_nn_module == before
 
 
 @needs_compiler
