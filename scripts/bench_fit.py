@@ -22,12 +22,13 @@ import argparse
 import copy
 import gc
 import json
+import multiprocessing
 import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, get_start_method
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -193,12 +194,19 @@ def once(side: str, fit: Fit, case: Case, data: Path, seed: int) -> Spent:
     for row in map(json.loads, rows):
         if row["key"] == key:
             return Spent(**row["spent"])
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-        spent = fresh.submit(alone, fit, case, data / case.folder, seed).result()
+    with ProcessPoolExecutor(
+        1, get_context("spawn"), set_start_method, (get_start_method(),)
+    ) as new:
+        spent = new.submit(alone, fit, case, data / case.folder, seed).result()
     DONE.parent.mkdir(exist_ok=True)
     with DONE.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"key": key, "spent": asdict(spent)}) + "\n")
     return spent
+
+
+def set_start_method(method: str) -> None:
+    """Start workers as in a process that was not spawned itself."""
+    multiprocessing.set_start_method(method, force=True)
 
 
 def alone(fit: Fit, case: Case, folder: Path, seed: int) -> Spent:

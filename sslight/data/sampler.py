@@ -97,9 +97,9 @@ def check_batch_size(num_images: int, batch_size: int, world_size: int, accumula
 def shard_rows(rows: np.ndarray, rank: int, world_size: int, batch_size: int) -> list[np.ndarray]:
     """Split rows for evaluation: rank r gets rows r, r + W, ...; no padding, none twice.
 
-    All ranks get the same number of batches (the last ones may be a row shorter, or empty), so that
-    collectives inside a forward pass cannot wait for a rank that has finished.
+    All ranks get the same number of batches, so that collectives inside a forward pass cannot wait
+    for a rank that has finished. All are full but the last, which may be empty; so the batches of
+    the rows from a whole number of batches on are those of all rows.
     """
-    largest = -(-len(rows) // world_size)
-    batches = max(-(-largest // batch_size), 1)
-    return np.array_split(rows[rank::world_size], batches)
+    mine, largest = rows[rank::world_size], -(-len(rows) // world_size)
+    return [mine[at : at + batch_size] for at in range(0, max(largest, 1), batch_size)]

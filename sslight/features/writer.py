@@ -205,16 +205,20 @@ def merge_shards(root: str | Path) -> None:
             f"{root}: expected shards of one extraction, found world sizes {[*worlds]}."
         )
     (world_size, manifests), *_ = worlds.items()
-    absent = sorted(set(range(world_size)) - set(manifests))
+    asked = manifests[min(manifests)].splits
+    busy = min(world_size, max((entry.count for entry in asked.values()), default=world_size))
+    absent = sorted(set(range(busy)) - set(manifests))  # a rank beyond the last row has no shard
     if absent:
         raise ValueError(f"{root}: the shards of ranks {absent} of {world_size} are missing.")
     first = manifests[0]
     for rank, manifest in manifests.items():
-        if first.differences(manifest) or first.splits != manifest.splits:
+        own = {split: entry for split, entry in first.splits.items() if rank < entry.count}
+        if first.differences(manifest) or own != manifest.splits:
             raise ValueError(f"{root}: the shard of rank {rank} is of another extraction.")
     writer = StoreWriter(root, dataclasses.replace(first, splits={}))
     for split, entry in first.splits.items():
-        shards = [root / f"{split}.rank{r}-of-{world_size}" for r in range(world_size)]
+        busy = min(world_size, entry.count)
+        shards = [root / f"{split}.rank{r}-of-{world_size}" for r in range(busy)]
         _merge_split(writer, split, entry, first.layers, shards)
 
 

@@ -49,4 +49,10 @@ def test_evaluation_covers_every_row_once_in_equally_many_batches(n: int, world:
     shards = [shard_rows(np.arange(n), r, world, batch_size=2) for r in range(world)]
     assert sorted(i for shard in shards for batch in shard for i in batch) == list(range(n))
     assert len({len(shard) for shard in shards}) == 1
-    assert all(len(batch) <= 2 for shard in shards for batch in shard)
+    assert all(len(batch) == 2 for shard in shards for batch in shard[:-1])
+
+
+def test_what_is_left_of_an_evaluation_comes_in_the_batches_of_the_whole() -> None:
+    whole = shard_rows(np.arange(21), 0, 1, batch_size=8)
+    left = shard_rows(np.arange(8, 21), 0, 1, batch_size=8)
+    assert [batch.tolist() for batch in whole[1:]] == [batch.tolist() for batch in left]

@@ -281,10 +281,13 @@ def test_shards_are_merged(straight, tmp_path, net):
     assert_same(load_features(tmp_path), straight, exact=False)
 
 
-def test_more_ranks_than_images(net, tmp_path):
+@pytest.mark.parametrize("shared", [True, False])
+def test_more_ranks_than_images(net, tmp_path, shared):
     data = FakeData({"train": 2})
     for rank in range(3):
-        extract(net, data, tmp_path, rank=rank, world_size=3)
+        extract(net, data, tmp_path, rank=rank, world_size=3, shared=shared)
+    if not shared:
+        merge_shards(tmp_path)
     assert load_features(tmp_path)["train"].complete
 
 
