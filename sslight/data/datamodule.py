@@ -106,7 +106,7 @@ class SSLDataModule(pl.LightningDataModule):
         self.view_dataset = partial(ViewDataset, seed=seed, on_error=on_error, decode=decode)
         self.seed, self.workers, self.prefetch = seed, workers, prefetch
         self.pin_memory, self.persistent_workers = pin_memory, persistent_workers
-        self.bad_images = BadImages(on_error)
+        self.on_error, self.bad_images = on_error, BadImages(on_error)
         self._train_loader: TrainLoader | None = None
 
     def __repr__(self) -> str:

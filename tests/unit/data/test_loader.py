@@ -119,7 +119,7 @@ def test_no_worker_outlives_the_fit() -> None:
     before = set(multiprocessing.active_children())
     tiny.trainer(max_epochs=2).fit(method, datamodule=data)
     assert method.trainer.global_step == 8
-    assert set(multiprocessing.active_children()) == before
+    assert set(multiprocessing.active_children()) <= before  # others' may end meanwhile
 
 
 def test_a_loader_lists_its_rows_a_batch_at_a_time() -> None:
