@@ -11,6 +11,7 @@ import argparse
 import datetime
 import gc
 import json
+import multiprocessing
 import platform
 import statistics
 import subprocess
@@ -18,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -183,6 +185,19 @@ def _seconds(work: Work, clock: Callable[[], float]) -> float:
     start = clock()
     measured = work()
     return measured if isinstance(measured, float) else clock() - start
+
+
+def in_fresh_process(work: Callable[..., Any], *args: Any) -> Any:
+    """Call a function of a script, on one thread, in a process that nothing left memory to."""
+    context, usual = multiprocessing.get_context("spawn"), multiprocessing.get_start_method()
+    with ProcessPoolExecutor(1, context, _prepare, (usual,)) as fresh:
+        return fresh.submit(work, *args).result()
+
+
+def _prepare(start_method: str) -> None:
+    """Start workers as in a process that was not spawned itself."""
+    multiprocessing.set_start_method(start_method, force=True)
+    torch.set_num_threads(1)
 
 
 def line(row: Row) -> str:

@@ -22,20 +22,17 @@ import argparse
 import copy
 import gc
 import json
-import multiprocessing
 import resource
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context, get_start_method
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from _bench import Bench, Reach, arguments, at_least, at_most
+from _bench import Bench, Reach, arguments, at_least, at_most, in_fresh_process
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
@@ -194,25 +191,11 @@ def once(side: str, fit: Fit, case: Case, data: Path, seed: int) -> Spent:
     for row in map(json.loads, rows):
         if row["key"] == key:
             return Spent(**row["spent"])
-    with ProcessPoolExecutor(
-        1, get_context("spawn"), set_start_method, (get_start_method(),)
-    ) as new:
-        spent = new.submit(alone, fit, case, data / case.folder, seed).result()
+    spent: Spent = in_fresh_process(fit, case, data / case.folder, seed)
     DONE.parent.mkdir(exist_ok=True)
     with DONE.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"key": key, "spent": asdict(spent)}) + "\n")
     return spent
-
-
-def set_start_method(method: str) -> None:
-    """Start workers as in a process that was not spawned itself."""
-    multiprocessing.set_start_method(method, force=True)
-
-
-def alone(fit: Fit, case: Case, folder: Path, seed: int) -> Spent:
-    """Fit in a process of its own, which no other fit left memory to."""
-    torch.set_num_threads(1)
-    return fit(case, folder, seed)
 
 
 def stopwatch() -> Callable[[], tuple[float, float]]:

@@ -13,16 +13,14 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from _bench import Bench, arguments, at_most
+from _bench import Bench, arguments, at_most, in_fresh_process
 from torch import nn
 
 from sslight import SSLModule, backbone, config
@@ -137,15 +135,10 @@ def kept_memory(bench: Bench) -> None:
 
     Each in a process of its own: what was kept once is used by what comes after.
     """
-
-    def fresh(keep: bool) -> float:
-        with ProcessPoolExecutor(1, get_context("spawn")) as new:
-            return new.submit(steps, keep).result()
-
     bench.compare(
         "a step of ResNet-18, batch 16 at 224 px, freed memory kept",
-        lambda: fresh(True),
-        lambda: fresh(False),
+        lambda: in_fresh_process(steps, True),
+        lambda: in_fresh_process(steps, False),
         against="glibc as it is",
         reach=at_most(0.9),
     )
@@ -153,7 +146,6 @@ def kept_memory(bench: Bench) -> None:
 
 def steps(keep: bool) -> float:
     """Train in a plain loop."""
-    torch.set_num_threads(1)
     method = SimCLR(backbone("resnet18"), RECIPE).to(memory_format=torch.channels_last)
     with keep_freed_memory("cpu") if keep else nullcontext():
         return loop(method, Batches(WARM + 4, 16, 224))

@@ -8,17 +8,14 @@ Each size is extracted by a process of its own, whose private memory is watched.
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from _bench import Bench, arguments, at_least, at_most, most_private_memory
+from _bench import Bench, arguments, at_least, at_most, in_fresh_process, most_private_memory
 from torch import Tensor, nn
 
 from sslight import SSLDataModule, ViewSpec
@@ -55,10 +52,7 @@ class Flat(nn.Module):
 
 
 def main() -> None:
-    """Measure all rows, or be the process of one size."""
-    if len(sys.argv) == 3 and sys.argv[1] == "--child":
-        print(json.dumps(extracted(int(sys.argv[2]))))
-        return
+    """Measure all rows."""
     args = arguments(__doc__, largest=1_000_000, megabytes=512)
     bench = Bench("feature store", args)
     growth(bench)
@@ -70,7 +64,7 @@ def growth(bench: Bench) -> None:
     what = f"extraction of {bench.args.largest:,} generated rows"
     if not bench.wants(what):
         return
-    small, large = (child(rows) for rows in (SMALL, bench.args.largest))
+    small, large = (in_fresh_process(extracted, rows) for rows in (SMALL, bench.args.largest))
     against = f"{SMALL:,} rows"
     more = (large["anonymous"] - small["anonymous"]) / 2**20
     bench.keep(f"{what}: more private memory", [more], at_most(50, "MB"), against)
@@ -78,17 +72,8 @@ def growth(bench: Bench) -> None:
     bench.keep(f"{what}: CPU time a row", [per_row], None, unit="us")
 
 
-def child(rows: int) -> dict[str, float]:
-    """Extract so many rows in a new process."""
-    words = [sys.executable, __file__, "--child", str(rows)]
-    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
 def extracted(rows: int) -> dict[str, float]:
     """Extract, and return the most private memory and the CPU time."""
-    torch.set_num_threads(1)
     view = ViewSpec(size=SIZE, crop="center")
     data = SSLDataModule(Blank(rows, size=SIZE), eval_view=view, views="simclr", workers=0)
     start = time.process_time()

@@ -30,7 +30,7 @@ def keep_freed_memory(device: torch.device | str) -> Iterator[None]:
     """Let glibc keep what a CPU's steps free for the next step; it is returned at the end.
 
     By itself glibc maps each array of 32 MB and more anew and unmaps it when it is freed, so that
-    the kernel hands out the same pages again and again, and clears them each time: 7 to 12 % of a
+    the kernel hands out the same pages again and again, and clears them each time: 7 % of a
     training step of ResNet-18, a third of a ResNet-50's extraction at 224 px. The price is that the
     process stays near its peak, which itself grows by up to two fifths, since blocks of many sizes
     leave gaps.

@@ -28,7 +28,7 @@ _ALONE = 1 << 16
 #: save in the cache, more would only cost memory.
 _PIECE = 1 << 20
 
-
+#: What a view's parameters hold for each image, and is cut with them.
 _PER_IMAGE = ("table", "blend", "twist")
 
 

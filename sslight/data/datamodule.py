@@ -55,8 +55,8 @@ class SSLDataModule(pl.LightningDataModule):
             that far: from 12 megapixels three times the images per second. The same regions are
             seen; pixels differ by 1.6 of 255 on average and by 18 at the 99.9th percentile at most.
         colors: ``exact``: jitter and grey of training views as torchvision computes them;
-            ``linear``: as one matrix per image, which takes a seventh less time on a CPU and one
-            operator on a GPU; pixels differ by 5 of 255 on average, 52 at the 99th percentile.
+            ``linear``: as one matrix per image, which takes a seventh less time on a CPU and a
+            few operators on a GPU; pixels differ by 5 of 255 on average, 51 at the 99th percentile.
         limit: A number of train images, or a :class:`Limit`.
         test_limit: The same for the test split.
         cache: Where to keep decoded images, so that each is decoded once and not in every epoch:
