@@ -1,7 +1,8 @@
 """The learning matrix: train every method from its quick config and compare with not training.
 
 Every method that has ``configs/<method>/shapes.yaml`` is trained, on generated images or, with
-``--data``, on a folder with ``train/`` and ``test/``. Features are extracted and classified by kNN
+``--data``, on a folder with ``train/`` and ``test/``; there from ``small_images.yaml`` where the
+method has one. Features are extracted and classified by kNN
 and a linear probe, and so are those of the same backbone untrained, and raw pixels. A finished row
 is kept in docs/learning_matrix.jsonl, so that the script goes on where it was stopped; the tables
 in docs/methods.md are written from that file.
@@ -85,11 +86,13 @@ def _arguments() -> argparse.Namespace:
 
 def quick_methods() -> list[str]:
     """Every method with a quick config."""
-    return [m for m in registry.names("method") if (_config_of(m)).is_file()]
+    return [m for m in registry.names("method") if f"{m}/shapes" in config.shipped()]
 
 
-def _config_of(method: str) -> Path:
-    return REPOSITORY / "configs" / method / "shapes.yaml"
+def recipe(method: str, real: bool) -> str:
+    """The name of a method's quick config: for real images its own, where it has one."""
+    own = f"{method}/small_images"
+    return own if real and own in config.shipped() else f"{method}/shapes"
 
 
 # ------------------------------------------------------------------ measuring
@@ -98,21 +101,21 @@ def _config_of(method: str) -> Path:
 def measure(method: str, args: argparse.Namespace) -> Row:
     """Return the row of a method, measured now unless it is there for this very config."""
     data = args.data.name if args.data else "shapes"
-    overrides = _overrides(method, args)
-    composed, key = composed_and_key(method, overrides)
+    named, overrides = recipe(method, args.data is not None), _overrides(method, args)
+    composed, key = composed_and_key(named, overrides)
     for row in rows():
         if (row["method"], row["data"], row["key"]) == (method, data, key) and not args.again:
             return row
     run = args.out / data / f"{method}-{key}"
     start = [f"{STARTS_FROM[method]}={trained_simclr(args)}"] if method in STARTS_FROM else []
-    sslight("fit", method, run, *overrides, *start)
-    trained = evaluated(method, run, *overrides)
+    sslight("fit", named, run, *overrides, *start)
+    trained = evaluated(named, run, *overrides)
     row = {
         "method": method,
         "data": data,
         "key": key,
         **trained,
-        **_baselines(method, composed, args.out / data, overrides),
+        **_baselines(named, composed, args.out / data, overrides),
         **_speed(run),
         "seed": composed.get("seed", 0),
         "date": datetime.date.today().isoformat(),
@@ -123,42 +126,42 @@ def measure(method: str, args: argparse.Namespace) -> Row:
     return row
 
 
-def composed_and_key(method: str, overrides: list[str]) -> tuple[Any, str]:
-    """The method's quick config, and a hash of it."""
-    composed = config.compose(f"{method}/shapes", overrides)
+def composed_and_key(named: str, overrides: list[str]) -> tuple[Any, str]:
+    """A config with overrides, and a hash of it."""
+    composed = config.compose(named, overrides)
     return composed, hashlib.sha256(composed.text.encode()).hexdigest()[:12]
 
 
 def trained_simclr(args: argparse.Namespace) -> Path:
     """The folder of SimCLR's run on this data, trained now if it is not there."""
-    overrides = _overrides("simclr", args)
+    named, overrides = recipe("simclr", args.data is not None), _overrides("simclr", args)
     data = args.data.name if args.data else "shapes"
-    run: Path = args.out / data / f"simclr-{composed_and_key('simclr', overrides)[1]}"
+    run: Path = args.out / data / f"simclr-{composed_and_key(named, overrides)[1]}"
     if not (run / "backbone.safetensors").is_file():
-        sslight("fit", "simclr", run, *overrides)
+        sslight("fit", named, run, *overrides)
     return run.resolve()
 
 
 def _overrides(method: str, args: argparse.Namespace) -> list[str]:
     if args.data is None:
         return []
-    epochs = max(args.epochs, config.load(f"{method}/shapes")["trainer"]["max_epochs"])
+    epochs = max(args.epochs, config.load(recipe(method, real=True))["trainer"]["max_epochs"])
     splits = [f"data.{s}={{name: folder, root: {args.data / s}}}" for s in ("train", "test")]
     return [*splits, f"trainer.max_epochs={epochs}", *QUICKER]
 
 
-def sslight(command: str, method: str, run: Path, *overrides: str) -> None:
-    """Run the command line, as a user would."""
+def sslight(command: str, named: str, run: Path, *overrides: str) -> None:
+    """Run the command line with a config, as a user would."""
     words = [sys.executable, "-m", "sslight", command]
     words += ["knn", "linear"] if command == "eval" else []
-    words += ["--config", f"{method}/shapes", f"run_dir={run}", *overrides]
+    words += ["--config", named, f"run_dir={run}", *overrides]
     subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
 
 
-def evaluated(method: str, run: Path, *overrides: str) -> Row:
+def evaluated(named: str, run: Path, *overrides: str) -> Row:
     """Extract and evaluate; kNN and linear accuracy, effective rank of the test features."""
-    sslight("extract", method, run, *overrides)
-    sslight("eval", method, run, *overrides)
+    sslight("extract", named, run, *overrides)
+    sslight("eval", named, run, *overrides)
     knn, linear = (
         json.loads((run / "eval" / f"{name}.json").read_text())["metrics"]
         for name in ("knn", "linear")
@@ -168,14 +171,14 @@ def evaluated(method: str, run: Path, *overrides: str) -> Row:
     return {"knn": knn["k20/top1"], "linear": linear["top1"], "rank": round(rank, 1)}
 
 
-def _baselines(method: str, composed: Any, out: Path, overrides: list[str]) -> Row:
+def _baselines(named: str, composed: Any, out: Path, overrides: list[str]) -> Row:
     """The same backbone untrained, and raw pixels; each measured once per kind of images."""
     images = [f"data.{split}={json.dumps(composed['data'][split])}" for split in ("train", "test")]
     seen = [composed["backbone"], composed["data"].get("eval_view"), images]
     found = {}
     for label, of, run, more in (
-        ("untrained", method, out / f"untrained-{_short(seen)}", ["init=random"]),
-        ("pixels", "simclr", out / f"pixels-{_short(images)}", ["init=random", "backbone=pixels"]),
+        ("untrained", named, out / f"untrained-{_short(seen)}", ["init=random"]),
+        ("pixels", "simclr/shapes", out / f"pixels-{_short(images)}", ["init=random", "backbone=pixels"]),
     ):
         kept = run / "row.json"
         if not kept.is_file():

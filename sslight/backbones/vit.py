@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sslight.backbones.common import finish, torchvision_weights
 from sslight.backbones.spec import bind
-from sslight.backbones.vit_model import VisionTransformer
+from sslight.backbones.vit_model import Init, VisionTransformer
 from sslight.backbones.vit_weights import from_torchvision, with_grid
 from sslight.modules.transformer import MlpKind
 
@@ -54,6 +54,7 @@ def vit(
     drop_path: float = 0.0,
     layer_scale: float | None = None,
     mask_token: bool = False,
+    init: Init = "normal",
     weights: str | None = None,
     checkpoint_blocks: int = 0,
 ) -> nn.Module:
@@ -76,6 +77,8 @@ def vit(
         layer_scale: Initial value of the layer scale, such as DINOv2's 1.0e-5; null for none.
         mask_token: Add the learnt token that ``tokens(images, mask)`` puts in masked places
             (methods that mask add it themselves).
+        init: How weights start: ``normal``, of deviation 0.02 as in timm, DINO and BEiT, or
+            ``xavier`` (uniform) as in MAE, which narrow transformers learn from sooner.
         weights: A torchvision weights name; position embeddings are resized to ``image_size``.
         checkpoint_blocks: Recompute the activations of this many blocks (0 = keep all).
     """
@@ -97,6 +100,7 @@ def vit(
         layer_scale=layer_scale,
         mask_token=mask_token,
         mlp=shape.mlp,
+        init=init,
     )
     if weights is not None:
         _load(model, arch, weights)

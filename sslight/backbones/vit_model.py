@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from sslight.backbones.masking import apply_mask, keep_patches, new_mask_token
 from sslight.backbones.pooling import pooled
 from sslight.modules.positions import fill_with_sincos, resized_positions
-from sslight.modules.transformer import NORM_EPS, Block, MlpKind, init_linear
+from sslight.modules.transformer import NORM_EPS, Block, MlpKind, init_linear, init_xavier
+
+#: How weights start: normal with deviation 0.02 (timm, DINO, BEiT), or Xavier-uniform (MAE).
+Init = Literal["normal", "xavier"]
 
 
 class PatchEmbed(nn.Module):
@@ -37,7 +40,8 @@ class VisionTransformer(nn.Module):
 
     Linear weights, tokens and position embeddings start from a normal distribution of deviation
     0.02, biases at 0, and the patch projection as torch starts a convolution (which follows the
-    number of pixels in a patch), with a bias of 0.
+    number of pixels in a patch), with a bias of 0. With ``init="xavier"`` linear weights and the
+    patch projection are Xavier-uniform, as in MAE.
 
     Args:
         image_size: Side of the images whose grid the position embeddings have.
@@ -55,6 +59,7 @@ class VisionTransformer(nn.Module):
         layer_scale: Initial value of the branches' factors; None for none.
         mask_token: Have the learnt token that ``tokens(images, mask)`` puts in masked places.
         mlp: Kind of the blocks' MLPs.
+        init: How weights start, see above.
     """
 
     mask_token: nn.Parameter | None
@@ -76,6 +81,7 @@ class VisionTransformer(nn.Module):
         layer_scale: float | None = None,
         mask_token: bool = False,
         mlp: MlpKind = "gelu",
+        init: Init = "normal",
     ) -> None:
         super().__init__()
         if pooling == "cls" and not class_token:
@@ -104,11 +110,13 @@ class VisionTransformer(nn.Module):
             for i in range(depth)
         )
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
-        self.init_weights()
+        self.init_weights(init)
 
-    def init_weights(self) -> None:
-        """Draw all weights but the patch projection's and the mask token."""
-        self.apply(init_linear)
+    def init_weights(self, init: Init = "normal") -> None:
+        """Draw all weights but the mask token, and unless ``xavier`` the patch projection's."""
+        self.apply(init_xavier if init == "xavier" else init_linear)
+        if init == "xavier":
+            nn.init.xavier_uniform_(self.patch_embed.proj.weight.flatten(1))
         nn.init.zeros_(self.patch_embed.proj.bias)  # type: ignore[arg-type]
         for token in (self.cls_token, self.reg_token, self.pos_embed):
             if token is not None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sslight.modules.positions import sincos_positions
-from sslight.modules.transformer import NORM_EPS, Block, init_linear
+from sslight.modules.transformer import NORM_EPS, Block, init_xavier
 
 
 class MAEDecoder(nn.Module):
@@ -31,7 +31,7 @@ class MAEDecoder(nn.Module):
         self.blocks = nn.ModuleList(Block(dim, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self.head = nn.Linear(dim, out_dim)
-        self.apply(init_linear)
+        self.apply(init_xavier)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
     def forward(self, tokens: Tensor, keep: Tensor, grid: tuple[int, int]) -> Tensor:

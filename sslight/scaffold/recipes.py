@@ -12,6 +12,9 @@ from sslight.errors import RefusedRunError
 #: Up to this size of the images the recipes for CIFAR-10 fit better than those for ImageNet.
 SMALL = 64
 
+#: Trials of a few minutes, and no recipes.
+_QUICK = ("/shapes", "/small_images")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -59,7 +62,7 @@ def recipe_for(method: str, side: int) -> Recipe:
     """
     found = registry.resolve("method", method)
     names = [name for name in configs.shipped() if name.startswith(f"{method}/")]
-    names = [name for name in names if not name.endswith("/shapes")]
+    names = [name for name in names if not name.endswith(_QUICK)]
     if not names:
         raise RefusedRunError(
             f"sslight init: no config of {method!r} is shipped to build on. Write one as "

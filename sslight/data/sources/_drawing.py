@@ -161,11 +161,17 @@ class _Scene(NamedTuple):
 
 
 def render(
-    shape: str, key: int, index: NDArray[np.int64], size: int, tilt: float = 180.0
+    shape: str,
+    key: int,
+    index: NDArray[np.int64],
+    size: int,
+    tilt: float = 180.0,
+    single: bool = False,
 ) -> NDArray[np.uint8]:
     """Draws images ``index`` of stream ``key``, all of one class: uint8 ``[B, 3, size, size]``.
 
     A scene lives in the unit square: another ``size`` is the same scene at another resolution.
+    ``single`` draws one copy about the middle, as large as the image.
     """
     dice = _Dice(key, index)
     axis = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
@@ -178,10 +184,13 @@ def render(
         fill=dice(0.36, 0.46),
         tilt=tilt,
     )
+    if single:
+        one, half = np.ones_like(scene.pitch), np.full_like(scene.pitch, 0.5)
+        scene = scene._replace(pitch=one, shift=(half, half))
     canvas = _background(axis, dice, scene.dark)
     for _ in range(_STROKES):
         _stroke(canvas, axis, dice)
-    for cell in _CELLS:
+    for cell in [(0, 0)] if single else _CELLS:
         _copy(canvas, axis, dice, scene, cell, SHAPES[shape])
     return (canvas.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 

@@ -33,10 +33,16 @@ class Shapes(Source):
         size: Height and width in pixels, at least 8.
         seed: Another seed gives other images of the same kind.
         tilt: Degrees that a shape may lean from upright; 180 is any direction.
+        single: One copy about the middle, as large as the image; otherwise several, anywhere.
     """
 
     def __init__(
-        self, num_images: int = 5000, size: int = 32, seed: int = 0, tilt: float = 180.0
+        self,
+        num_images: int = 5000,
+        size: int = 32,
+        seed: int = 0,
+        tilt: float = 180.0,
+        single: bool = False,
     ) -> None:
         if num_images < 1:
             raise ValueError(f"shapes: num_images must be at least 1, got {num_images}.")
@@ -47,6 +53,7 @@ class Shapes(Source):
         self.num_images = num_images
         self.size = size
         self.tilt = tilt
+        self.single = single
         self.seed = seed
         self._stream: int | None = None
         self._images: Tensor | None = None
@@ -77,7 +84,9 @@ class Shapes(Source):
         for label, name in enumerate(SHAPES):
             mine = self._drawn[rows] == label
             if mine.any():
-                images[mine] = render(name, stream, rows[mine], self.size, self.tilt)
+                images[mine] = render(
+                    name, stream, rows[mine], self.size, self.tilt, self.single
+                )
         return images
 
     def __len__(self) -> int:
@@ -104,6 +113,7 @@ class Shapes(Source):
         """Returns a hash of what decides the images."""
         text = f"shapes 1 {self.seed} {self.split} {self.num_images} {self.size}"
         text += f" tilt {self.tilt}" if self.tilt < 180 else ""
+        text += " single" if self.single else ""
         return hashlib.sha256(text.encode()).hexdigest()
 
 

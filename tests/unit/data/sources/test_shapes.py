@@ -148,3 +148,13 @@ def test_tilt_keeps_shapes_upright():
 def test_tilt_is_an_angle():
     with pytest.raises(ValueError, match="0 to 180 degrees, got 200"):
         Shapes(tilt=200)
+
+
+def test_single_shapes_fill_the_middle():
+    several, single = opened(num_images=200), opened(num_images=200, single=True)
+    disks = torch.from_numpy(single.labels == single.classes.index("disk"))
+    grey = pixels(single)[disks].float().mean(1)
+    middle, corner = grey[:, 12:20, 12:20], grey[:, :4, :4]
+    contrast = (middle.mean((1, 2)) - corner.mean((1, 2))).abs()
+    assert contrast.min() > 40
+    assert several.fingerprint() != single.fingerprint()
