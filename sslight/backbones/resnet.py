@@ -88,7 +88,7 @@ def resnet(
         arch: Name of the architecture.
         stem: ``imagenet`` (7x7 stride 2, max-pool), ``small`` (3x3 stride 1, no max-pool; for
             32 px images), ``stride2`` (3x3 stride 2, no max-pool), ``solo`` (``small`` padded by 2
-            pixels, as solo-learn's; for its weights).
+            pixels, as solo-learn's; for its weights and recipes).
         in_channels: Channels of the images.
         width: Channels of the first stage; 64 is the paper's, less makes a narrow, quick network.
         zero_init_residual: Start every residual branch at zero (Goyal et al., 2017).

@@ -39,9 +39,14 @@ class BarlowTwins(SSLModule):
         their published weights came from multiplied the loss by 0.024 = 0.0048 / 0.2 instead, which
         under LARS is nearly the same; VISSL keeps 0.024, solo-learn uses 0.1 on CIFAR.
 
-        Means, variances and the correlation are those of all ranks, with gradient; the authors'
-        gradient is smaller by the number of ranks. Views of one size share a pass of the network,
-        so its batch norms see both; the authors' code runs each view by itself.
+        Means, variances and the correlation are those of all ranks, with gradient. The authors sum
+        the correlation over W ranks outside autograd, and DDP averages: their gradient is 1 / W of
+        the loss's. LARS hides that from weights, but not from biases and norms, which it steps as
+        SGD does; so the recipe of their weights, trained on 16 GPUs, has scale 0.024 / 16 here.
+        solo-learn's 0.1 is of one GPU.
+
+        Views of one size share a pass of the network, so its batch norms see both; the authors'
+        code runs each view by itself.
     """
 
     accumulation: ClassVar[Literal["exact", "approximate"]] = "approximate"

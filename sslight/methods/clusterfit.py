@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslight.augment.draws import seed_of
+from sslight.distributed import broadcast
 from sslight.errors import RefusedRunError
 from sslight.losses.classification import cross_entropy
 from sslight.module import SSLModule
@@ -24,6 +25,8 @@ log = logging.getLogger("sslight")
 
 #: Sets the draws of first centroids apart from others.
 _STREAM = 0x6366
+#: Rows that are normalised at one time.
+_ROWS = 2**14
 
 
 class ClusterFit(SSLModule):
@@ -45,7 +48,8 @@ class ClusterFit(SSLModule):
         num_clusters: K, at most one per image.
         kmeans_iterations: How often centroids move.
         pca_dim: Principal components of the features that are clustered; None for all of them.
-        reset: Begin with the weights that the backbone was built with; else with ``init``'s.
+        reset: Begin with the weights that the backbone was built with (on rank 0); else with
+            ``init``'s.
 
     Note:
         VISSL extracts, clusters (faiss, on a sample of the images) and trains in three runs; here
@@ -118,6 +122,8 @@ class ClusterFit(SSLModule):
         self._cluster(self.dataset_features("train"), torch.Generator().manual_seed(seed))
         if self.reset:
             self.backbone.load_state_dict(self._first)
+            for value in self.backbone.state_dict().values():
+                broadcast(value)  # ranks may have drawn their own; DDP sent rank 0's only once
         self._first = {}  # only needed once
 
     def _check_weights(self) -> None:
@@ -135,9 +141,8 @@ class ClusterFit(SSLModule):
             )
 
     def _cluster(self, features: Tensor, generator: torch.Generator) -> None:
-        """Cluster features ``[N, D]``, on the CPU, of which rows with NaN have no cluster."""
-        readable = features.isfinite().all(dim=1)
-        rows = F.normalize(features[readable], dim=1, eps=1e-5)
+        """Cluster features ``[N, D]`` on the CPU, which are lost; rows with NaN get no cluster."""
+        rows, readable = _directions(features)
         if self.pca_dim is not None:
             rows = principal_components(rows, self.pca_dim, device=self.device)
         sizes = self.num_clusters, self.kmeans_iterations
@@ -150,3 +155,18 @@ class ClusterFit(SSLModule):
         embedding = forward_crops(self.backbone, views)  # [VB, D]
         target = self._assignments[index].repeat(len(views))
         return StepOutput(cross_entropy(self.head(embedding), target), embedding=embedding)
+
+
+def _directions(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Give rows without NaN length 1, in place: beside all features there is no room for copies.
+
+    Returns:
+        Those rows, together at the beginning of the features' memory, and which ones they are.
+    """
+    readable, kept = [], 0
+    for block in torch.split(features, _ROWS):
+        readable.append(block.isfinite().all(dim=1))
+        rows = F.normalize(block[readable[-1]], dim=1, eps=1e-5)
+        features[kept : kept + len(rows)] = rows
+        kept += len(rows)
+    return features[:kept], torch.cat(readable)

@@ -16,6 +16,8 @@ from sslight.scaffold.recipes import SMALL, Recipe
 #: View presets that mean the same at another size.
 _RESIZED = ("simclr", "byol", "moco", "ressl", "supervised", "swav", "dino")
 _MULTICROP = ("swav", "dino")
+#: Keys of views that repeat a benchmark: the data's statistics, and a slower way to resize.
+_BENCHMARKS = ("mean", "std", "interpolation")
 _SIZES = (32, 64, 96, 128, 160, 224)
 #: Images from which on a large network, a low temperature and the full crop range pay.
 _MANY = 50_000
@@ -75,7 +77,7 @@ def views(seen: Seen, recipe: Recipe) -> Choice | None:
     if not is_resized(recipe) or recipe.views is None:
         return None
     size = view_size(seen, recipe)
-    node = {k: v for k, v in recipe.views.items() if k not in ("mean", "std")} | {"size": size}
+    node = {k: v for k, v in recipe.views.items() if k not in _BENCHMARKS} | {"size": size}
     why = f"images are {seen.side} px"
     why += "; no larger without a GPU" if not seen.gpu and seen.side > 96 else ""
     source = "no larger than the images, since enlarging adds no detail"

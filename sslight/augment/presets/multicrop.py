@@ -15,6 +15,7 @@ def swav(
     scale: tuple[float, float] = (0.14, 1.0),
     local_scale: tuple[float, float] = (0.05, 0.14),
     blur: float | None = None,
+    interpolation: Interpolation = "bilinear",
     mean: Numbers = IMAGENET_MEAN,
     std: Numbers = IMAGENET_STD,
 ) -> list[ViewSpec]:
@@ -30,6 +31,7 @@ def swav(
         scale: Range of a global crop's area.
         local_scale: Range of a local crop's area.
         blur: Probability of a blur; None for 0.5 above 32 pixels, else 0.
+        interpolation: ``bilinear`` or ``bicubic``.
         mean: Per channel; None with ``std=None`` to keep values in [0, 1].
         std: Per channel.
     """
@@ -40,6 +42,7 @@ def swav(
             count=count,
             local=local,
             scale=scale,
+            interpolation=interpolation,
             flip=0.5,
             jitter=0.8,
             brightness=0.8 * strength,
@@ -143,8 +146,9 @@ def msn(
         std: Per channel.
     """
     return swav(
-        size, local_size, 1 + count, local_count, strength, scale, local_scale, blur, mean, std
-    )
+        size, local_size, 1 + count, local_count, strength, scale, local_scale, blur,
+        mean=mean, std=std,
+    )  # fmt: skip
 
 
 def small(size: int) -> int:

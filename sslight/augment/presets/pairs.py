@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sslight.augment.presets.common import Numbers, blur_of
+from dataclasses import replace
+
+from sslight.augment.presets.common import Interpolation, Numbers, blur_of
 from sslight.augment.spec import IMAGENET_MEAN, IMAGENET_STD, ViewSpec
 
 
@@ -12,6 +14,8 @@ def simclr(
     strength: float = 1.0,
     scale: tuple[float, float] = (0.08, 1.0),
     blur: float | None = None,
+    solarize: float = 0.0,
+    interpolation: Interpolation = "bilinear",
     mean: Numbers = IMAGENET_MEAN,
     std: Numbers = IMAGENET_STD,
 ) -> list[ViewSpec]:
@@ -23,6 +27,8 @@ def simclr(
         strength: Of the colour jitter: 0.8 s brightness, contrast and saturation, 0.2 s hue.
         scale: Range of the crop's area.
         blur: Probability of a blur; None for 0.5 above 32 pixels, else 0.
+        solarize: Probability of a solarized view; SimCLR has none.
+        interpolation: ``bilinear`` or ``bicubic``.
         mean: Per channel; None with ``std=None`` to keep values in [0, 1].
         std: Per channel.
     """
@@ -31,6 +37,7 @@ def simclr(
             size=size,
             count=count,
             scale=scale,
+            interpolation=interpolation,
             flip=0.5,
             jitter=0.8,
             brightness=0.8 * strength,
@@ -39,6 +46,7 @@ def simclr(
             hue=0.2 * strength,
             grey=0.2,
             blur=blur_of(blur, 0.5, size),
+            solarize=solarize,
             mean=mean,
             std=std,
         )
@@ -51,6 +59,7 @@ def byol(
     scale: tuple[float, float] = (0.08, 1.0),
     blur: tuple[float, float] | None = None,
     solarize: tuple[float, float] = (0.0, 0.2),
+    interpolation: Interpolation = "bilinear",
     mean: Numbers = IMAGENET_MEAN,
     std: Numbers = IMAGENET_STD,
 ) -> list[ViewSpec]:
@@ -62,6 +71,7 @@ def byol(
         scale: Range of the crop's area.
         blur: Probability in each view; None for (1.0, 0.1) above 32 pixels, else (0, 0).
         solarize: Probability in each view.
+        interpolation: ``bilinear`` or ``bicubic``.
         mean: Per channel; None with ``std=None`` to keep values in [0, 1].
         std: Per channel.
     """
@@ -70,6 +80,7 @@ def byol(
         ViewSpec(
             size=size,
             scale=scale,
+            interpolation=interpolation,
             flip=0.5,
             jitter=0.8,
             brightness=0.4 * strength,
@@ -92,6 +103,7 @@ def moco(
     strength: float = 0.5,
     scale: tuple[float, float] = (0.2, 1.0),
     blur: float | None = None,
+    interpolation: Interpolation = "bilinear",
     mean: Numbers = IMAGENET_MEAN,
     std: Numbers = IMAGENET_STD,
 ) -> list[ViewSpec]:
@@ -103,10 +115,13 @@ def moco(
         strength: Of the colour jitter; 0.5 is 0.4 brightness, contrast and saturation, 0.1 hue.
         scale: Range of the crop's area.
         blur: Probability of a blur; None for 0.5 above 32 pixels, else 0.
+        interpolation: ``bilinear`` or ``bicubic``.
         mean: Per channel; None with ``std=None`` to keep values in [0, 1].
         std: Per channel.
     """
-    return simclr(size, count, strength, scale, blur, mean, std)
+    return simclr(
+        size, count, strength, scale, blur, interpolation=interpolation, mean=mean, std=std
+    )
 
 
 def ressl(
@@ -114,6 +129,8 @@ def ressl(
     strength: float = 0.5,
     scale: tuple[float, float] = (0.2, 1.0),
     blur: float | None = None,
+    saturation: float | None = None,
+    interpolation: Interpolation = "bilinear",
     mean: Numbers = IMAGENET_MEAN,
     std: Numbers = IMAGENET_STD,
 ) -> list[ViewSpec]:
@@ -124,8 +141,15 @@ def ressl(
         strength: Of the strong view's colour jitter, as in ``moco``.
         scale: Range of the crops' area.
         blur: Probability of a blur in the strong view; None for 0.5 above 32 pixels, else 0.
+        saturation: Of the strong view's colour jitter; None for that which goes with the strength.
+        interpolation: ``bilinear`` or ``bicubic``.
         mean: Per channel; None with ``std=None`` to keep values in [0, 1].
         std: Per channel.
     """
-    weak = ViewSpec(size=size, scale=scale, flip=0.5, mean=mean, std=std)
-    return [weak, *simclr(size, 1, strength, scale, blur, mean, std)]
+    weak = ViewSpec(
+        size=size, scale=scale, interpolation=interpolation, flip=0.5, mean=mean, std=std
+    )
+    (strong,) = simclr(
+        size, 1, strength, scale, blur, interpolation=interpolation, mean=mean, std=std
+    )
+    return [weak, strong if saturation is None else replace(strong, saturation=saturation)]

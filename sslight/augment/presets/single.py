@@ -29,6 +29,7 @@ def npid(
     size: int = 224,
     strength: float = 1.0,
     scale: tuple[float, float] = (0.2, 1.0),
+    flip: float = 0.5,
     grey: float = 0.2,
     mean: Numbers = IMAGENET_MEAN,
     std: Numbers = IMAGENET_STD,
@@ -39,6 +40,7 @@ def npid(
         size: Side of the view in pixels.
         strength: Of the colour jitter of every view: 0.4 s brightness, contrast, saturation, hue.
         scale: Range of the crop's area.
+        flip: Probability of a left-right flip.
         grey: Probability of a grey view.
         mean: Per channel; None with ``std=None`` to keep values in [0, 1].
         std: Per channel.
@@ -47,7 +49,7 @@ def npid(
         ViewSpec(
             size=size,
             scale=scale,
-            flip=0.5,
+            flip=flip,
             jitter=1.0,
             brightness=0.4 * strength,
             contrast=0.4 * strength,

@@ -66,6 +66,23 @@ def test_moco_and_ressl():
     assert (strong.jitter, strong.grey, strong.blur, strong.count) == (0.8, 0.2, 0.5, 1)
 
 
+@pytest.mark.parametrize("name", ["simclr", "byol", "moco", "ressl", "swav"])
+def test_crops_may_be_resized_bicubically(name):
+    assert {spec.interpolation for spec in PRESETS[name](224)} == {"bilinear"}
+    assert {s.interpolation for s in PRESETS[name](224, interpolation="bicubic")} == {"bicubic"}
+
+
+def test_what_recipes_change_of_a_preset_alone():
+    (solarized,) = PRESETS["simclr"](32, solarize=0.2)
+    (plain,) = PRESETS["simclr"](32)
+    assert (solarized.solarize, plain.solarize) == (0.2, 0)
+    weak, strong = PRESETS["ressl"](32, saturation=0.2, mean=(0.5,), std=(0.2,))
+    assert (strong.brightness, strong.saturation, strong.hue) == (0.4, 0.2, 0.1)
+    assert weak.saturation == 0
+    assert weak.mean == strong.mean == (0.5,)
+    assert PRESETS["npid"](32, flip=0.0)[0].flip == 0
+
+
 def test_npid_changes_the_colours_of_every_view():
     (spec,) = PRESETS["npid"](224, grey=0.0)
     assert (spec.jitter, spec.hue, spec.grey, spec.scale, spec.count) == (1, 0.4, 0, (0.2, 1), 1)

@@ -5,14 +5,17 @@ import logging
 import pytest
 import tiny
 import torch
+import torch.nn.functional as F
+from ranks import run_ranks
 from torch import nn
 
 import sslight
+from sslight import distributed as d
 from sslight.augment.draws import seed_of
 from sslight.errors import RefusedRunError
 from sslight.features.compute import dataset_features
 from sslight.losses.classification import cross_entropy
-from sslight.methods.clusterfit import _STREAM, ClusterFit
+from sslight.methods.clusterfit import _STREAM, ClusterFit, _directions
 from sslight.schedules import Clock
 
 
@@ -72,6 +75,43 @@ def test_what_was_loaded_is_clustered_and_then_reset(reset, monkeypatch):
     tiny.assert_same(seen[0], loaded)
     after = tiny.snapshot(build().backbone) if reset else loaded
     tiny.assert_same(tiny.snapshot(method.backbone), after)
+
+
+def _reset_on_a_rank() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """The weights that this rank drew, and those it has after clustering."""
+    torch.manual_seed(d.rank())
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    method = ClusterFit(net, num_clusters=3, kmeans_iterations=2)
+    drawn = tiny.snapshot(method.backbone)
+    for value in method.state_dict().values():
+        d.broadcast(value)  # as DDP does when training starts
+    method.dataset_features = lambda split: clouds()
+    method.on_data(10, None)
+    method.before_epoch(Clock(0, 10, 5))
+    return drawn, tiny.snapshot(method.backbone)
+
+
+@pytest.mark.ranks
+def test_ranks_that_drew_different_weights_go_back_to_those_of_rank_0():
+    (first, one), (second, two) = run_ranks(2, _reset_on_a_rank)
+    assert not torch.equal(first["0.weight"], second["0.weight"])
+    tiny.assert_same(one, first)
+    tiny.assert_same(two, first)
+
+
+@pytest.mark.parametrize("unreadable", [[], [3], [0, 1, 2, 3, 8]])
+def test_directions_take_no_second_copy_of_the_features(unreadable, monkeypatch):
+    monkeypatch.setattr("sslight.methods.clusterfit._ROWS", 4)
+    features = torch.randn(10, 7, generator=torch.Generator().manual_seed(0))
+    features[unreadable, 2] = torch.nan
+    expected = features.isfinite().all(dim=1)
+    normalised = F.normalize(features[expected], dim=1, eps=1e-5)
+    rows, readable = _directions(features)
+    assert torch.equal(readable, expected)
+    assert torch.equal(rows, normalised)
+    assert rows.data_ptr() == features.data_ptr()
 
 
 def test_clusters_are_found_once(monkeypatch):

@@ -54,6 +54,14 @@ def test_without_gradient_or_training_the_queue_rests():
     assert torch.equal(method.queue.rows, before)
 
 
+@pytest.mark.parametrize("bn", [True, False])
+def test_the_projectors_batch_norm_can_be_left_out(bn):
+    method = build(bn=bn)
+    for network in (method.projector, method.teacher):
+        assert any(isinstance(m, nn.BatchNorm1d) for m in network.modules()) == bn
+    assert (method.projector[0].bias is None) == bn
+
+
 def test_only_the_student_learns():
     method = build()
     method.training_loss({"views": views(8, 8)}).loss.backward()

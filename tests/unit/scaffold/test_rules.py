@@ -35,6 +35,12 @@ def test_crops_are_milder_for_few_images():
     assert "scale" not in many.value
 
 
+def test_what_a_recipe_has_for_its_benchmarks_images_is_left_out():
+    recipe = recipe_for("byol", 32)
+    assert {"mean", "std", "interpolation"} <= set(recipe.views)
+    assert not {"mean", "std", "interpolation"} & set(rules.views(SMALL, recipe).value)
+
+
 def test_masks_keep_the_size_that_they_are_made_for():
     assert rules.views(SMALL, recipe_for("mae", 32)) is None
 
