@@ -37,17 +37,13 @@ class ReSSL(SSLModule):
         optim: The optimisation recipe.
         hidden_dim: Width of the projector's hidden layer.
         out_dim: Width of the projection.
-        bn: Batch norm in the projector's hidden layer.
+        bn: Batch norm in the projector's hidden layer; the authors have none.
         queue_size: Projections kept; the paper has 4096 for small data sets.
         student_temperature: Of the student's softmax.
         teacher_temperature: Of the teacher's softmax, below the student's.
         momentum: m, a number or a schedule; the paper has 0.99 for small data sets.
 
     Note:
-        The projectors of the authors and of solo-learn have no batch norm, and their recipes here
-        say ``bn: false``; the default has one, with which the method's row in docs/methods.md was
-        measured.
-
         With several strong views the loss is their mean. The authors shuffle the teacher's batch
         over devices; here ``trainer.sync_batchnorm`` lets its batch norms see the whole batch.
     """
@@ -62,7 +58,7 @@ class ReSSL(SSLModule):
         *,
         hidden_dim: int = 4096,
         out_dim: int = 512,
-        bn: bool = True,
+        bn: bool = False,
         queue_size: int = 131072,
         student_temperature: float = 0.1,
         teacher_temperature: float = 0.04,
