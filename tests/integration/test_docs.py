@@ -222,6 +222,15 @@ def test_the_learning_matrix_is_what_was_measured() -> None:
     assert set(bench.quick_methods()) == set(sslight.registry.names("method"))
 
 
+def test_real_images_are_learnt_from_their_own_quick_recipe_where_there_is_one() -> None:
+    bench = script("bench_methods")
+    own = {name for name in sslight.config.shipped() if name.endswith("/small_images")}
+    assert own
+    assert {bench.recipe(m, real=True) for m in bench.quick_methods()} >= own
+    for method in bench.quick_methods():
+        assert bench.recipe(method, real=False) == f"{method}/shapes"
+
+
 def test_the_page_of_benchmarks_is_written_from_its_figures() -> None:
     bench = script("bench_tables")
     text = bench.PAGE.read_text(encoding="utf-8")

@@ -27,6 +27,7 @@ def test_recipes_fit_the_size_of_the_images():
     assert recipe_for("simclr", 64).name == "simclr/cifar10_resnet18"
     assert recipe_for("simclr", 65).name == "simclr/folder_resnet50"
     assert recipe_for("mae", 400).name == "mae/imagenet_vit_b_16"
+    assert recipe_for("ijepa", 32).name == "ijepa/cifar10_vit_t_4"  # nor a trial of minutes
 
 
 def test_crops_are_milder_for_few_images():
