@@ -221,6 +221,11 @@ def test_drop_path_is_linear_over_the_blocks():
     assert not torch.allclose(model(x), model(x))
 
 
+def test_drop_path_can_be_the_same_for_all_blocks():
+    model = small(drop_path=0.2, drop_path_uniform=True)
+    assert [(b.drop_path1.rate, b.drop_path2.rate) for b in model.blocks] == [(0.2, 0.2)] * 3
+
+
 # ------------------------------------------------------------------ errors
 
 
