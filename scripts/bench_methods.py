@@ -174,15 +174,16 @@ def evaluated(named: str, run: Path, *overrides: str) -> Row:
 def _baselines(named: str, composed: Any, out: Path, overrides: list[str]) -> Row:
     """The same backbone untrained, and raw pixels; each measured once per kind of images."""
     images = [f"data.{split}={json.dumps(composed['data'][split])}" for split in ("train", "test")]
-    seen = [composed["backbone"], composed["data"].get("eval_view"), images]
+    embedded = [composed["backbone"], composed["data"].get("eval_view"), images]
     found = {}
-    for label, of, run, more in (
-        ("untrained", named, out / f"untrained-{_short(seen)}", ["init=random"]),
-        ("pixels", "simclr/shapes", out / f"pixels-{_short(images)}", ["init=random", "backbone=pixels"]),
+    for label, of, seen, more in (
+        ("untrained", named, embedded, []),
+        ("pixels", "simclr/shapes", images, ["backbone=pixels"]),
     ):
+        run = out / f"{label}-{_short(seen)}"
         kept = run / "row.json"
         if not kept.is_file():
-            row = evaluated(of, run, *overrides, *images, *more)
+            row = evaluated(of, run, *overrides, *images, "init=random", *more)
             kept.write_text(json.dumps(row))
         row = json.loads(kept.read_text())
         found |= {f"{label}_{figure}": row[figure] for figure in ("knn", "linear")}

@@ -39,8 +39,9 @@ class BlockMasks:
 
     Note:
         The public code of iBOT and DINOv2 stops short of the number asked for where no rectangle
-        fits, and DINOv2 stratifies the ratios over a batch. Here the number is exact, and a
-        sample's mask does not depend on the rest of its batch.
+        fits, and none may be as long as the grid's side; DINOv2 masks just half of a batch's views
+        and stratifies their ratios. Here the number is exact, a rectangle may reach from side to
+        side, and a sample's mask does not depend on the rest of its batch.
     """
 
     grid: int

@@ -52,8 +52,10 @@ def vit(
     pooling: Literal["cls", "avg"] = "cls",
     dropout: float = 0.0,
     drop_path: float = 0.0,
+    drop_path_uniform: bool = False,
     layer_scale: float | None = None,
     mask_token: bool = False,
+    mlp: MlpKind | None = None,
     init: Init = "normal",
     weights: str | None = None,
     checkpoint_blocks: int = 0,
@@ -74,9 +76,12 @@ def vit(
         pooling: The embedding: the class token, or the mean of the patch tokens.
         dropout: Dropout rate inside the blocks.
         drop_path: Stochastic-depth rate of the last block, linear from 0.
+        drop_path_uniform: Give all blocks that rate, as DINOv2 does.
         layer_scale: Initial value of the layer scale, such as DINOv2's 1.0e-5; null for none.
         mask_token: Add the learnt token that ``tokens(images, mask)`` puts in masked places
             (methods that mask add it themselves).
+        mlp: Kind of the blocks' MLPs: ``gelu``, or the gated ``swiglu`` of about as many weights;
+            default the architecture's.
         init: How weights start: ``normal``, of deviation 0.02 as in timm, DINO and BEiT, or
             ``xavier`` (uniform) as in MAE, which narrow transformers learn from sooner.
         weights: A torchvision weights name; position embeddings are resized to ``image_size``.
@@ -97,9 +102,10 @@ def vit(
         pooling=pooling,
         dropout=dropout,
         drop_path=drop_path,
+        drop_path_uniform=drop_path_uniform,
         layer_scale=layer_scale,
         mask_token=mask_token,
-        mlp=shape.mlp,
+        mlp=mlp or shape.mlp,
         init=init,
     )
     if weights is not None:
@@ -126,8 +132,8 @@ def _load(model: VisionTransformer, arch: str, weights: str) -> None:
         raise ValueError(
             f"backbone {arch!r}: weights {weights!r} do not fit this form of it "
             f"({len(different)} tensors differ, first: {min(different)}). They were trained with "
-            "in_channels=3, the architecture's own patch size, width and depth, a class token, and "
-            "neither registers nor layer scale."
+            "in_channels=3, the architecture's own patch size, width, depth and MLPs, a class "
+            "token, and neither registers nor layer scale."
         )
     model.load_state_dict(state, strict=False)
 

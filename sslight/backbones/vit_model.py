@@ -56,6 +56,7 @@ class VisionTransformer(nn.Module):
             the last norm.
         dropout: Rate behind the attention and each linear layer of the MLPs.
         drop_path: Stochastic-depth rate of the last block, linear from 0.
+        drop_path_uniform: Give all blocks that rate.
         layer_scale: Initial value of the branches' factors; None for none.
         mask_token: Have the learnt token that ``tokens(images, mask)`` puts in masked places.
         mlp: Kind of the blocks' MLPs.
@@ -78,6 +79,7 @@ class VisionTransformer(nn.Module):
         pooling: Literal["cls", "avg"] = "cls",
         dropout: float = 0.0,
         drop_path: float = 0.0,
+        drop_path_uniform: bool = False,
         layer_scale: float | None = None,
         mask_token: bool = False,
         mlp: MlpKind = "gelu",
@@ -103,7 +105,7 @@ class VisionTransformer(nn.Module):
                 width,
                 heads,
                 dropout=dropout,
-                drop_path=drop_path * i / max(depth - 1, 1),
+                drop_path=drop_path * (1 if drop_path_uniform else i / max(depth - 1, 1)),
                 layer_scale=layer_scale,
                 mlp=mlp,
             )

@@ -96,16 +96,16 @@ def _vit(shapes: Shapes) -> tuple[BackboneSpec, str] | None:
     width, _, patch, _ = shapes["patch_embed.proj.weight"]
     depth, heads = _count(shapes, r"blocks\.(\d+)\."), _HEADS.get(width, width // 64)
     gated = shapes["blocks.0.mlp.fc1.weight"][0] != shapes["blocks.0.mlp.fc2.weight"][1]
+    mlp = "swiglu" if gated else "gelu"
     if not heads or not {"pos_embed", "norm.weight"} <= shapes.keys():
         return None
-    found = {"patch_size": patch, "width": width, "depth": depth, "heads": heads}
-    kinds = {name: shape for name, shape in SHAPES.items() if (shape.mlp == "swiglu") == gated}
+    found = {"patch_size": patch, "width": width, "depth": depth, "heads": heads, "mlp": mlp}
 
     def agreeing(name: str) -> int:
-        return sum(getattr(kinds[name], key) == value for key, value in found.items())
+        return sum(getattr(SHAPES[name], key) == value for key, value in found.items())
 
-    name = max(kinds, key=agreeing)
-    given = {k: v for k, v in found.items() if getattr(kinds[name], k) != v}
+    name = max(SHAPES, key=agreeing)
+    given = {k: v for k, v in found.items() if getattr(SHAPES[name], k) != v}
     return BackboneSpec(name, {**given, **_vit_options(shapes, patch)}), f"{heads} attention heads"
 
 

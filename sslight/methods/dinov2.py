@@ -65,7 +65,8 @@ class DINOv2(SSLModule):
         Temperatures rise during the first tenth of training, as in DINO. ``center`` averages over
         masked patches only, as the authors' code and unlike iBOT; their update one call late gives
         the same targets. Gram anchoring compares global crops at their own resolution, the
-        student's with masks; DINOv3 refines it with larger images for the Gram teacher.
+        student's with masks; DINOv3 refines it with larger images for the Gram teacher. Stochastic
+        depth draws each sample; the authors' leaves out an exact share of a batch.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("views", "masks")

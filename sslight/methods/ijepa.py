@@ -46,6 +46,7 @@ class IJEPA(SSLModule):
         :class:`sslight.augment.jepa_masks.JepaMasks`. A class token takes part in the encoder but
         is neither predicted nor given to the predictor. The authors divide the last layers of all
         blocks at the start by the root of twice their depth; here all linear layers start alike.
+        They also start the patch projection at deviation 0.02; here it starts as torch has it.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("views", "context", "targets", "target_valid", "mask_grid")

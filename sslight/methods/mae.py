@@ -44,8 +44,8 @@ class MAE(SSLModule):
     Note:
         ``embedding`` (for probes during training) pools the *visible* tokens only, which costs
         nothing but sees a quarter of each image: probes on it are pessimistic, while kNN, extract
-        and export use whole images. Linear layers start from a normal distribution (deviation 0.02)
-        where the authors' code draws Xavier-uniform weights.
+        and export use whole images. The decoder starts from Xavier-uniform weights, as the
+        authors'; their encoder does too: ``backbone: {init: xavier}``, not sslight's default.
     """
 
     needs_tokens: ClassVar[bool] = True

@@ -15,7 +15,7 @@ from sslight.modules.drop import without_drop
 from sslight.modules.ema import EMA
 from sslight.modules.heads import mlp
 from sslight.modules.masking import mask_noise, random_masking
-from sslight.modules.multicrop import forward_crops
+from sslight.modules.multicrop import runs_of_a_size
 from sslight.optim import Recipe
 from sslight.schedules import Linear, Schedule, as_schedule
 from sslight.types import Batch, StepOutput
@@ -50,7 +50,8 @@ class MSN(SSLModule):
 
     Note:
         The average's momentum reaches 1 at the end; the authors' schedules are stretched by a
-        quarter and stop at 0.9992. Me-max sees the anchors of all ranks.
+        quarter and stop at 0.9992. Me-max sees the anchors of all ranks. The authors clip the
+        gradient of backbone and head; the trainer's clipping takes in the prototypes'.
     """
 
     needs_tokens: ClassVar[bool] = True
@@ -98,7 +99,9 @@ class MSN(SSLModule):
 
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the cross-entropy of all anchors with their target, and me-max."""
-        anchors = self.prototypes(self.projector(self._anchors(batch)), self.temperature)  # [VB, K]
+        # As the authors' code, so that the head's batch norms see one resolution at a time.
+        projected = torch.cat([self.projector(part) for part in self._anchors(batch)])
+        anchors = self.prototypes(projected, self.temperature)  # [VB, K]
         embedding = self.teacher_backbone(batch["views"][0])  # [B, D]
         targets = msn_targets(
             self.prototypes(self.teacher_projector(embedding), self.temperature),
@@ -112,8 +115,8 @@ class MSN(SSLModule):
         loss = cross_entropy + self.me_max_weight * regulariser
         return StepOutput(loss, embedding=embedding, logs=logs)
 
-    def _anchors(self, batch: Batch) -> Tensor:
-        """Embed all views but the first, ``[VB, D]``; the global ones without some patches."""
+    def _anchors(self, batch: Batch) -> list[Tensor]:
+        """Embed all views but the first, ``[VB, D]`` a size; the global ones lack some patches."""
         views = batch["views"]
         count = batch.get("n_global", len(views))
         if len(views) < 2:
@@ -122,8 +125,7 @@ class MSN(SSLModule):
                 "of data.views: {name: msn}."
             )
         parts = [self._masked(torch.cat(views[1:count]), batch["index"])] if count > 1 else []
-        parts += [forward_crops(self.backbone, views[count:])] if count < len(views) else []
-        return torch.cat(parts)
+        return parts + [self.backbone(images) for images in runs_of_a_size(views[count:])]
 
     def _masked(self, images: Tensor, index: Tensor) -> Tensor:
         """Embed global anchors ``[VB, C, H, W]`` from those patches that the mask leaves."""

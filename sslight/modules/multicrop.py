@@ -18,9 +18,14 @@ def forward_crops(backbone: Callable[[Tensor], Tensor], views: Sequence[Tensor])
     """
     if not views:
         raise ValueError("forward_crops: got no views; each batch needs at least one.")
-    runs = [list(run) for _, run in groupby(views, key=lambda view: view.shape[1:])]
-    parts = [backbone(torch.cat(run) if len(run) > 1 else run[0]) for run in runs]
+    parts = [backbone(run) for run in runs_of_a_size(views)]
     return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def runs_of_a_size(views: Sequence[Tensor]) -> list[Tensor]:
+    """Concatenate neighbouring crops ``[B, C, H, W]`` of one size; one tensor per run of them."""
+    runs = [list(run) for _, run in groupby(views, key=lambda view: view.shape[1:])]
+    return [torch.cat(run) if len(run) > 1 else run[0] for run in runs]
 
 
 def forward_tokens(

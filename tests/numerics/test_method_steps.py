@@ -207,7 +207,8 @@ def msn(twin: MSN, batch: dict[str, Any], clock: Clock) -> Tensor:
     target, masked, focal = batch["views"]
     keep = mask_noise(twin.seed, clock.epoch, batch["index"], 1, 16).argsort(1)[:, :8]
     seen = pooled(twin.backbone, twin.backbone.tokens(masked, keep=keep))
-    anchors = twin.projector(torch.cat([seen, twin.backbone(focal)]))
+    # The head's batch norms see one resolution at a time, and so move twice a step.
+    anchors = torch.cat([twin.projector(part) for part in (seen, twin.backbone(focal))])
     backbone, projector = twin.teacher_backbone.teacher, twin.teacher_projector.teacher
     prototypes, codes = twin.prototypes.weight, []
     for p in assignments(projector(backbone(target)).detach(), prototypes.detach()):

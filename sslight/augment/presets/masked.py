@@ -17,6 +17,7 @@ def ibot(
     local_count: int = 8,
     prob: float = 0.5,
     ratio: tuple[float, float] = (0.1, 0.5),
+    min_block: int = 4,
     strength: float = 1.0,
     scale: tuple[float, float] = (0.32, 1.0),
     local_scale: tuple[float, float] = (0.05, 0.32),
@@ -37,6 +38,7 @@ def ibot(
         local_count: Number of local views, 0 for none.
         prob: Probability that a global view is masked.
         ratio: Range of the share of masked patches.
+        min_block: Smallest block in patches: 4 in DINOv2, in iBOT ``(grid // 3) ** 2``.
         strength: As of ``dino``.
         scale: Range of a global crop's area.
         local_scale: Range of a local crop's area.
@@ -60,7 +62,8 @@ def ibot(
         mean,
         std,
     )
-    return [*views, BlockMasks(grid=grid, views=2, prob=prob, ratio=ratio)]
+    masks = BlockMasks(grid=grid, views=2, prob=prob, ratio=ratio, min_block=min_block)
+    return [*views, masks]
 
 
 def data2vec(

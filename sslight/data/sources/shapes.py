@@ -84,9 +84,7 @@ class Shapes(Source):
         for label, name in enumerate(SHAPES):
             mine = self._drawn[rows] == label
             if mine.any():
-                images[mine] = render(
-                    name, stream, rows[mine], self.size, self.tilt, self.single
-                )
+                images[mine] = render(name, stream, rows[mine], self.size, self.tilt, self.single)
         return images
 
     def __len__(self) -> int:

@@ -132,7 +132,8 @@ def test_ibot_is_dino_with_masks_on_the_global_views():
     assert views == PRESETS["dino"](
         224, scale=(0.32, 1.0), local_scale=(0.05, 0.32), local_count=10
     )
-    assert masks == BlockMasks(grid=16, views=2, prob=0.5, ratio=(0.1, 0.5))
+    assert masks == BlockMasks(grid=16, views=2, prob=0.5, ratio=(0.1, 0.5), min_block=4)
+    assert PRESETS["ibot"](min_block=16)[-1].min_block == 16
 
 
 def test_data2vec_masks_its_one_view():

@@ -8,7 +8,7 @@ from torchvision.models.vision_transformer import VisionTransformer as Theirs
 
 from sslight.backbones import backbone
 from sslight.backbones import vit as module
-from sslight.modules.transformer import SwiGLU
+from sslight.modules.transformer import Mlp, SwiGLU
 
 SIZES = {  # millions of parameters, as the papers and timm count them (without classifier)
     "vit_t_16": 5.52,
@@ -43,6 +43,18 @@ def test_vit_g_is_gated():
     assert model.blocks[0].mlp.fc2.in_features == 4096
 
 
+def test_mlps_are_the_architectures_or_as_asked():
+    sizes = {"image_size": 28, "width": 24, "depth": 2, "heads": 3}
+    for name, mlp, kind in (
+        ("vit_s_14", None, Mlp),
+        ("vit_s_14", "swiglu", SwiGLU),
+        ("vit_g_14", "gelu", Mlp),
+    ):
+        model = backbone(name, mlp=mlp, **sizes)
+        assert all(type(block.mlp) is kind for block in model.blocks), (name, mlp)
+        assert model(torch.zeros(2, 3, 28, 28)).shape == (2, 24)
+
+
 def test_torchvisions_weights_fit_or_say_why_not(monkeypatch):
     with torch.device("meta"):
         state = Theirs(224, 16, 12, 12, 768, 3072).state_dict()
@@ -55,6 +67,8 @@ def test_torchvisions_weights_fit_or_say_why_not(monkeypatch):
         backbone("vit_b_16", weights="IMAGENET1K_V1", in_channels=4)
     with pytest.raises(ValueError, match=r"do not fit .*neither registers nor layer scale"):
         backbone("vit_b_16", weights="IMAGENET1K_V1", registers=4)
+    with pytest.raises(ValueError, match=r"do not fit .*depth and MLPs"):
+        backbone("vit_b_16", weights="IMAGENET1K_V1", mlp="swiglu")
 
 
 def test_errors():

@@ -211,6 +211,24 @@ def test_initial_weights():
             assert float(parameter.detach().std()) == pytest.approx(wanted, rel=0.2), name
 
 
+def test_xavier_is_of_linear_layers_and_patches_and_not_of_tokens():
+    torch.manual_seed(0)
+    options = {"image_size": 64, "patch_size": 4, "width": 128, "depth": 2, "heads": 2}
+    model = VisionTransformer(**options, registers=2, init="xavier")
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            assert not parameter.any(), name
+        elif "norm" in name:
+            assert bool((parameter == 1).all()), name
+        else:
+            matrix = parameter.detach().flatten(1)  # a patch is a row of 3 * 4 * 4 pixels
+            linear = name.endswith("weight")
+            wanted = (2 / sum(matrix.shape)) ** 0.5 if linear else 0.02
+            assert float(matrix.std()) == pytest.approx(wanted, rel=0.2), name
+            if linear:
+                assert float(matrix.abs().max()) == pytest.approx(3**0.5 * wanted, rel=0.01), name
+
+
 def test_drop_path_is_linear_over_the_blocks():
     model = small(drop_path=0.2)
     assert [b.drop_path1.rate for b in model.blocks] == pytest.approx([0, 0.1, 0.2])
@@ -219,6 +237,11 @@ def test_drop_path_is_linear_over_the_blocks():
     torch.testing.assert_close(model(x), small()(x))  # in eval mode
     model.train()
     assert not torch.allclose(model(x), model(x))
+
+
+def test_drop_path_can_be_the_same_for_all_blocks():
+    model = small(drop_path=0.2, drop_path_uniform=True)
+    assert [(b.drop_path1.rate, b.drop_path2.rate) for b in model.blocks] == [(0.2, 0.2)] * 3
 
 
 # ------------------------------------------------------------------ errors

@@ -69,6 +69,8 @@ def test_regnets_are_told_by_their_last_stage(name):
         ("vit_s_16", {"image_size": 32, "patch_size": 4}),
         ("vit_s_14", {"image_size": 518, "layer_scale": 1e-5}),
         ("vit_b_14", {"image_size": 518, "layer_scale": 1e-5, "registers": 4}),
+        ("vit_l_14", {"mlp": "swiglu", "registers": 4, "layer_scale": 1e-5}),
+        ("vit_g_14", {"mlp": "gelu"}),
         ("vit_h_14", {"class_token": False, "pooling": "avg"}),  # I-JEPA's
         ("vit_s_16", {"depth": 5, "in_channels": 6}),
     ],

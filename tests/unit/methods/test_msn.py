@@ -36,16 +36,17 @@ def batch() -> dict:
 def test_global_anchors_lose_patches_and_focal_ones_do_not():
     msn, made, seen = method(mask_ratio=0.5), batch(), []
     msn.backbone.blocks[0].register_forward_hook(lambda m, i, o: seen.append(tuple(i[0].shape[:2])))
-    anchors = msn._anchors(made)
+    large, focal = msn._anchors(made)
     assert seen == [(8, 1 + 8), (8, 1 + 4)]
-    assert anchors.shape == (16, 32)
+    assert large.shape == focal.shape == (8, 32)
 
 
 def test_which_patches_a_sample_loses_does_not_depend_on_its_batch():
     msn, made = method(mask_ratio=0.5), batch()
-    whole = msn._anchors(made).view(4, 4, -1)
+    whole = torch.cat(msn._anchors(made)).view(4, 4, -1)
     some = {**made, "views": [v[1:3] for v in made["views"]], "index": made["index"][1:3]}
-    torch.testing.assert_close(msn._anchors(some).view(4, 2, -1), whole[:, 1:3])
+    few = torch.cat(msn._anchors(some)).view(4, 2, -1)
+    torch.testing.assert_close(few, whole[:, 1:3])
     noise = mask_noise(3, 0, made["index"], 2, 16)
     keep = noise.argsort(1)[:, :8]
     images = torch.cat(made["views"][1:3])
@@ -57,7 +58,15 @@ def test_which_patches_a_sample_loses_does_not_depend_on_its_batch():
 def test_a_ratio_of_0_keeps_everything():
     msn, made = method(mask_ratio=0.0), batch()
     images = torch.cat(made["views"][1:3])
-    torch.testing.assert_close(msn._anchors(made)[:8], msn.backbone(images))
+    torch.testing.assert_close(msn._anchors(made)[0], msn.backbone(images))
+
+
+def test_the_head_sees_one_resolution_at_a_time():
+    msn, made, seen = method(), batch(), []
+    made["views"][3:] = [made["views"][3], made["views"][4][..., :4, :4]]
+    msn.projector.register_forward_hook(lambda m, i, o: seen.append(len(i[0])))
+    msn.training_loss(made)
+    assert seen == [8, 4, 4]
 
 
 def test_two_views_without_n_global_are_a_target_and_an_anchor():

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import pytest
 import torch
+from torch import nn
 
 from sslight.modules.mae_decoder import MAEDecoder
 from sslight.modules.masking import random_masking
@@ -22,6 +24,17 @@ def test_without_prefix_tokens():
     decoder = MAEDecoder(12, 16, 1, 4, 27)
     keep = torch.tensor([[0, 3]])
     assert decoder(torch.randn(1, 2, 12), keep, (2, 2)).shape == (1, 4, 27)
+
+
+def test_it_starts_as_the_authors_does():
+    torch.manual_seed(0)
+    decoder = MAEDecoder(96, 128, 1, 4, 27)
+    assert float(decoder.mask_token.detach().std()) == pytest.approx(0.02, rel=0.2)
+    for name, layer in decoder.named_modules():
+        if isinstance(layer, nn.Linear):
+            bound = (6 / (layer.in_features + layer.out_features)) ** 0.5
+            assert not layer.bias.any(), name
+            assert float(layer.weight.detach().abs().max()) == pytest.approx(bound, rel=0.01), name
 
 
 def test_every_parameter_gets_a_gradient():

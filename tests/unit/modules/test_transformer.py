@@ -12,6 +12,7 @@ from sslight.modules.transformer import (
     Mlp,
     SwiGLU,
     init_linear,
+    init_xavier,
 )
 
 
@@ -70,6 +71,16 @@ def test_layer_scale_and_init():
     layer.apply(init_linear)
     assert not layer.bias.any()
     assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.02)
+
+
+def test_xavier_passes_on_as_much_at_any_width():
+    for wide, narrow in ((96, 288), (400, 100)):
+        layer = nn.Linear(wide, narrow)
+        layer.apply(init_xavier)
+        assert not layer.bias.any()
+        bound = (6 / (wide + narrow)) ** 0.5  # Glorot and Bengio, 2010, eq. 16
+        assert float(layer.weight.detach().abs().max()) == pytest.approx(bound, rel=0.01)
+        assert float(layer.weight.detach().std()) == pytest.approx(bound / 3**0.5, rel=0.02)
 
 
 def test_errors():
