@@ -125,7 +125,8 @@ def test_precision_and_backbone_follow_the_machine():
     small = rules.backbone(SMALL, recipe_for("simclr", 32)).value
     assert small == {"name": "resnet18", "stem": "stride2"}
     tiny = rules.backbone(SMALL, recipe_for("mae", 400)).value
-    assert tiny == {"name": "vit_t_16", "image_size": 224, "patch_size": 16}
+    sizes = {"image_size": 224, "patch_size": 16}
+    assert tiny == {"name": "vit_t_16", "init": "xavier", **sizes}
 
 
 def test_every_choice_says_why_and_who_says_so():
