@@ -84,6 +84,17 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return checkpoint["state_dict"]
 
 
+def that_count(key: str, value: torch.Tensor) -> torch.Tensor:
+    """Leave out the biases of attention's keys.
+
+    They cancel in the softmax: their gradient is rounding, which Adam blows up to whole steps.
+    """
+    if not key.endswith("qkv.bias"):
+        return value
+    queries, _, values = value.chunk(3)
+    return torch.cat([queries, values])
+
+
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of every config on two ranks."""
@@ -108,4 +119,9 @@ def test_two_ranks_are_one_process(two: Path, tmp_path: Path, path: Path):
     assert ours.keys() == alone.keys()
     for key, value in alone.items():
         close = {"rtol": 1e-4, "atol": 1e-5}
-        torch.testing.assert_close(ours[key], value, **close, msg=lambda m, k=key: f"{k}: {m}")
+        torch.testing.assert_close(
+            that_count(key, ours[key]),
+            that_count(key, value),
+            **close,
+            msg=lambda m, k=key: f"{k}: {m}",
+        )
