@@ -2,10 +2,10 @@
 
 Every method that has ``configs/<method>/shapes.yaml`` is trained, on generated images or, with
 ``--data``, on a folder with ``train/`` and ``test/``; there from ``small_images.yaml`` where the
-method has one. Features are extracted and classified by kNN
-and a linear probe, and so are those of the same backbone untrained, and raw pixels. A finished row
-is kept in docs/learning_matrix.jsonl, so that the script goes on where it was stopped; the tables
-in docs/methods.md are written from that file.
+method has one. Features are extracted and classified by kNN and a linear probe, and so are those of
+the same backbone untrained, and raw pixels. A finished row is kept in docs/learning_matrix.jsonl,
+so that the script goes on where it was stopped; the tables in docs/methods.md are written from that
+file.
 
     python scripts/bench_methods.py                                  # generated images
     python scripts/bench_methods.py --data ../shared/data/cifar10    # a folder
@@ -94,13 +94,19 @@ def recipe(method: str, real: bool) -> str:
     return own if real and own in config.shipped() else f"{method}/shapes"
 
 
+def _recipe(method: str, args: argparse.Namespace) -> tuple[str, list[str]]:
+    """The name of a method's quick config for this data, and what is overridden in it."""
+    named = recipe(method, args.data is not None)
+    return named, _overrides(named, args)
+
+
 # ------------------------------------------------------------------ measuring
 
 
 def measure(method: str, args: argparse.Namespace) -> Row:
     """Return the row of a method, measured now unless it is there for this very config."""
     data = args.data.name if args.data else "shapes"
-    named, overrides = recipe(method, args.data is not None), _overrides(method, args)
+    named, overrides = _recipe(method, args)
     composed, key = composed_and_key(named, overrides)
     for row in rows():
         if (row["method"], row["data"], row["key"]) == (method, data, key) and not args.again:
@@ -133,7 +139,7 @@ def composed_and_key(named: str, overrides: list[str]) -> tuple[Any, str]:
 
 def trained_simclr(args: argparse.Namespace) -> Path:
     """The folder of SimCLR's run on this data, trained now if it is not there."""
-    named, overrides = recipe("simclr", args.data is not None), _overrides("simclr", args)
+    named, overrides = _recipe("simclr", args)
     data = args.data.name if args.data else "shapes"
     run: Path = args.out / data / f"simclr-{composed_and_key(named, overrides)[1]}"
     if not (run / "backbone.safetensors").is_file():
@@ -141,10 +147,10 @@ def trained_simclr(args: argparse.Namespace) -> Path:
     return run.resolve()
 
 
-def _overrides(method: str, args: argparse.Namespace) -> list[str]:
+def _overrides(named: str, args: argparse.Namespace) -> list[str]:
     if args.data is None:
         return []
-    epochs = max(args.epochs, config.load(recipe(method, real=True))["trainer"]["max_epochs"])
+    epochs = max(args.epochs, config.load(named)["trainer"]["max_epochs"])
     splits = [f"data.{s}={{name: folder, root: {args.data / s}}}" for s in ("train", "test")]
     return [*splits, f"trainer.max_epochs={epochs}", *QUICKER]
 

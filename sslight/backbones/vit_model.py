@@ -114,11 +114,13 @@ class VisionTransformer(nn.Module):
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.init_weights(init)
 
-    def init_weights(self, init: Init = "normal") -> None:
+    def init_weights(self, init: Init) -> None:
         """Draw all weights but the mask token, and unless ``xavier`` the patch projection's."""
-        self.apply(init_xavier if init == "xavier" else init_linear)
         if init == "xavier":
+            self.apply(init_xavier)
             nn.init.xavier_uniform_(self.patch_embed.proj.weight.flatten(1))
+        else:
+            self.apply(init_linear)
         nn.init.zeros_(self.patch_embed.proj.bias)  # type: ignore[arg-type]
         for token in (self.cls_token, self.reg_token, self.pos_embed):
             if token is not None:
