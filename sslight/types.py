@@ -14,7 +14,7 @@ class Batch(TypedDict, total=False):
     ``views`` is a list of ``[B, C, H, W]`` float images, global crops first, ``n_global`` of them;
     ``index`` ``[B]`` holds dataset indices; ``label`` is ``[B]`` int64 with -1 for "none", or
     ``[B, K]`` in {1, 0, -1} where -1 is ignored. The last ones are what :mod:`sslight.augment`'s
-    masks add.
+    masks and anchors add.
     """
 
     index: Tensor
@@ -23,6 +23,7 @@ class Batch(TypedDict, total=False):
     label: Tensor
     masks: list[Tensor]
     n_masked: int
+    anchors: list[Tensor]
     context: Tensor
     targets: Tensor
     target_valid: Tensor

@@ -56,6 +56,8 @@ class ViewSpec:
         mean: Per channel, subtracted from values in [0, 1]; one number serves all channels. None,
             with ``std=None``, leaves values in [0, 1].
         std: Per channel, divides.
+        anchor: Side of a further copy of each random crop, flipped as the view is and otherwise as
+            in the image, or None: the batch's ``anchors``, which a frozen teacher sees.
 
     Raises:
         ValueError: A field has a value it cannot have.
@@ -85,6 +87,7 @@ class ViewSpec:
     solarize_threshold: float = 0.5
     mean: tuple[float, ...] | None = IMAGENET_MEAN
     std: tuple[float, ...] | None = IMAGENET_STD
+    anchor: int | None = None
 
     def __post_init__(self) -> None:
         self._freeze_sequences()
@@ -106,13 +109,15 @@ class ViewSpec:
                 object.__setattr__(self, name, tuple(value))
 
     def _check_sizes(self) -> None:
-        for name in ("size", "count", "resize", "blur_kernel"):
+        for name in ("size", "count", "resize", "blur_kernel", "anchor"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or int(value) != value or value < 1):
                 raise ValueError(f"view: {name} must be a whole number from 1 on, got {value!r}")
         _one_of("crop", self.crop, ("random", "center", "none"))
         _one_of("interpolation", self.interpolation, ("bilinear", "bicubic"))
         _one_of("colors", self.colors, ("exact", "linear"))
+        if self.anchor is not None and self.crop != "random":
+            raise ValueError(f"view: an anchor is of a random crop, but crop is {self.crop!r}")
         if self.resize is not None and self.resize < self.size:
             raise ValueError(
                 f"view: resize ({self.resize}) is smaller than size ({self.size}): there would be "
@@ -178,6 +183,20 @@ class ViewSpec:
                 f"view: mean and std have {len(self.mean)} numbers, but {have}; write 1 or "
                 f"{channels} numbers each, or None for both to keep values in [0, 1]"
             )
+
+    @property
+    def of_anchor(self) -> ViewSpec:
+        """The anchor's own spec: with the same draws it has the same place and flips."""
+        return ViewSpec(
+            size=self.anchor or self.size,
+            scale=self.scale,
+            ratio=self.ratio,
+            interpolation=self.interpolation,
+            flip=self.flip,
+            vertical_flip=self.vertical_flip,
+            mean=self.mean,
+            std=self.std,
+        )
 
     @property
     def twists(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sslight.augment.crop import cut
 from sslight.augment.draws import seed_of
-from sslight.augment.params import draw_boxes, draw_params
+from sslight.augment.params import Params, draw_boxes, draw_params
 from sslight.augment.parts import Part
 from sslight.augment.pixels import finish
 from sslight.augment.presets import PRESETS
@@ -21,6 +21,9 @@ from sslight.augment.spec import Colors, ViewSpec
 #: Keeps the draws of views apart from others made of the run's seed.
 _STREAM = 1
 _PARTS = 2
+
+#: Entries of a fetched batch that ``apply`` finishes, and where what was drawn for them is.
+_DRAWN = {"views": "params", "anchors": "anchor_params"}
 
 
 @runtime_checkable
@@ -66,6 +69,8 @@ class Views:
         self.specs = tuple(spec for spec in specs if not isinstance(spec, Part))
         self.seed = seed
         _check_specs(self.specs)
+        #: Specs of anchors, by the number of the view whose crop they copy.
+        self._anchors = {n: s.of_anchor for n, s in enumerate(self.each) if s.anchor is not None}
 
     def __repr__(self) -> str:
         return f"Views({[*self.specs, *self.parts]}, seed={self.seed})"
@@ -103,19 +108,27 @@ class Views:
 
         Returns:
             ``views``: uint8 ``[B, C, s, s]`` per view; ``params``: of each view, see
-            :func:`~sslight.augment.params.draw_params`; ``n_global``; what the parts add.
+            :func:`~sslight.augment.params.draw_params`; ``n_global``; with anchors ``anchors`` and
+            ``anchor_params``, likewise; what the parts add.
         """
         images = list(images)
         self._check_images(images, index)
         heights = torch.tensor([image.shape[1] for image in images], dtype=torch.int64)
         widths = torch.tensor([image.shape[2] for image in images], dtype=torch.int64)
         seed = seed_of(self.seed, _STREAM)
-        views, params = [], []
-        for number, spec in enumerate(self.each):
-            drawn = draw_params(spec, seed, epoch, index, number, heights, widths)
-            views.append(cut(images, drawn["crop"], spec))
-            params.append(drawn)
+
+        def made(specs: Iterable[tuple[int, ViewSpec]]) -> tuple[list[Tensor], list[Params]]:
+            views, params = [], []
+            for number, spec in specs:
+                drawn = draw_params(spec, seed, epoch, index, number, heights, widths)
+                views.append(cut(images, drawn["crop"], spec))
+                params.append(drawn)
+            return views, params
+
+        views, params = made(enumerate(self.each))
         batch = {"views": views, "params": params, "n_global": self.n_global}
+        if self._anchors:
+            batch["anchors"], batch["anchor_params"] = made(self._anchors.items())
         for number, part in enumerate(self.parts):
             batch.update(part.draw(seed_of(self.seed, _PARTS, number), epoch, index))
         return batch
@@ -139,24 +152,23 @@ class Views:
             numbers = range(first, first := first + spec.count)
             if factor > 1 and spec.crop == "random":
                 boxes = draw_boxes(spec, seed, epoch, index, numbers, height, width)
-                factor = min(factor, largest_factor(int(boxes[:, 2:].min()) / spec.size))
+                factor = min(factor, largest_factor(int(boxes[:, 2:].min()) / _largest_side(spec)))
         return factor
 
     @torch.no_grad()
     def apply(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Return the batch with finished float32 views and without ``params``.
+        """Return the batch with finished float32 views and anchors, and without parameters.
 
         Never waits for the device. Other entries are passed on.
         """
-        rest = {key: value for key, value in batch.items() if key != "params"}
+        rest = {key: value for key, value in batch.items() if key not in _DRAWN.values()}
+        specs = {"views": self.each, "anchors": [*self._anchors.values()]}
         device = batch["views"][0].device.type
         with torch.autocast(device, enabled=False):
-            rest["views"] = [
-                finish(images, params, spec)
-                for images, params, spec in zip(
-                    batch["views"], batch["params"], self.each, strict=True
-                )
-            ]
+            for name, params in _DRAWN.items():
+                if name in batch:
+                    drawn = zip(batch[name], batch[params], specs[name], strict=True)
+                    rest[name] = [finish(*view) for view in drawn]
         return rest
 
     def __call__(
@@ -205,7 +217,13 @@ def _largest_reduction(spec: ViewSpec, shorter: int) -> int:
     """Return how far an image with this shorter side may be reduced, wherever the crop lies."""
     if spec.crop == "none":
         return 1
-    return largest_factor(shorter / (spec.resized if spec.crop == "center" else spec.size))
+    side = spec.resized if spec.crop == "center" else _largest_side(spec)
+    return largest_factor(shorter / side)
+
+
+def _largest_side(spec: ViewSpec) -> int:
+    """Return the side of the larger of a random crop and its anchor."""
+    return max(spec.size, spec.anchor or 0)
 
 
 def _check_specs(specs: tuple[ViewSpec, ...]) -> None:

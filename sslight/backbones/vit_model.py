@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sslight.backbones.masking import apply_mask, keep_patches, new_mask_token
 from sslight.backbones.pooling import pooled
-from sslight.modules.positions import fill_with_sincos, resized_positions
+from sslight.modules.positions import fill_with_sincos, resized_grid
 from sslight.modules.transformer import NORM_EPS, Block, MlpKind, init_linear, init_xavier
 
 #: How weights start: normal with deviation 0.02 (timm, DINO, BEiT), or Xavier-uniform (MAE).
@@ -189,7 +189,7 @@ class VisionTransformer(nn.Module):
         """The sequence that enters the first block."""
         first = self._prefix_positions
         grid = self.grid(images)
-        positions = resized_positions(self.pos_embed[:, first:], self.grid_size, grid)
+        positions = resized_grid(self.pos_embed[:, first:], self.grid_size, grid)
         patches = apply_mask(self.patch_embed(images), mask, self.mask_token)
         patches = keep_patches(patches + positions, keep)
         cls: Tensor | None = self.cls_token

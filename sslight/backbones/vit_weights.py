@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sslight.modules.positions import resized_positions
+from sslight.modules.positions import resized_grid
 
 _OUTER = {
     "class_token": "cls_token",
@@ -77,5 +77,5 @@ def with_grid(state: Mapping[str, Tensor], side: int) -> dict[str, Tensor]:
     """Resize the position embeddings of a square grid, class token first, to ``side`` patches."""
     positions = state["pos_embed"]
     old = round((positions.shape[1] - 1) ** 0.5)
-    patches = resized_positions(positions[:, 1:], (old, old), (side, side))
+    patches = resized_grid(positions[:, 1:], (old, old), (side, side))
     return {**state, "pos_embed": torch.cat([positions[:, :1], patches], dim=1)}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sslight.modules.positions import resized_positions
+from sslight.modules.positions import resized_grid
 
 State = dict[str, Tensor]
 
@@ -75,7 +75,7 @@ def _fit_positions(backbone: Any, state: State) -> list[str]:
         theirs, prefix = theirs[:, 1:], 0
         said.append("pos_embed: the class token's position was added to cls_token")
     if prefix == wanted and (old, old) != new:
-        patches = resized_positions(theirs[:, prefix:], (old, old), new)
+        patches = resized_grid(theirs[:, prefix:], (old, old), new)
         theirs = torch.cat([theirs[:, :prefix], patches], dim=1)
         said.append(f"pos_embed: interpolated from {old} x {old} patches to {new[0]} x {new[1]}")
     state["pos_embed"] = theirs

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sslight.data.transfer import map_tensors, transferred
 
@@ -29,3 +31,9 @@ class RawBatch:
 
     def __len__(self) -> int:
         return len(self.content["index"])
+
+
+def convert_images(batch: dict[str, Any], convert: Callable[[Tensor], Tensor]) -> None:
+    """Give a finished batch's images another type, and nothing else in it."""
+    for name in {"views", "anchors"} & batch.keys():
+        batch[name] = [convert(images) for images in batch[name]]

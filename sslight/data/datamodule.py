@@ -19,7 +19,7 @@ from sslight.augment.parts import Part
 from sslight.augment.spec import Colors, ViewSpec
 from sslight.augment.views import ViewMaker, make_views
 from sslight.data.bad_images import BadImages
-from sslight.data.batch import RawBatch
+from sslight.data.batch import RawBatch, convert_images
 from sslight.data.dataset import Decode, OnError, ViewDataset, check_decode
 from sslight.data.limit import Limit
 from sslight.data.loader import EvalLoader, TrainLoader, WorkerOptions, auto_workers
@@ -292,8 +292,7 @@ class SSLDataModule(pl.LightningDataModule):
     def _finish(self, maker: ViewMaker, raw: RawBatch) -> Batch:
         self.bad_images.note(raw.content.pop("bad", ()))
         with torch.autocast(raw.content["index"].device.type, enabled=False):
-            batch: Batch = maker.apply(raw.content)  # type: ignore[assignment]
+            batch = maker.apply(raw.content)
         if self.trainer is not None:
-            convert = self.trainer.precision_plugin.convert_input
-            batch["views"] = [convert(view) for view in batch["views"]]
-        return batch
+            convert_images(batch, self.trainer.precision_plugin.convert_input)
+        return batch  # type: ignore[return-value]

@@ -17,9 +17,9 @@ from sslight.modules.center import RISING_TEMPERATURE
 from sslight.modules.dino_head import TokenHeads
 from sslight.modules.drop import without_drop
 from sslight.modules.ema import EMA
+from sslight.modules.gram_teacher import GramTeacher
 from sslight.modules.masked_tokens import MaskedTokens, masked_tokens
 from sslight.modules.multicrop import forward_tokens
-from sslight.modules.snapshot import Snapshot
 from sslight.modules.targets import Centering, Targets
 from sslight.optim import Recipe
 from sslight.schedules import Clock, Cosine, Schedule, as_schedule
@@ -56,7 +56,8 @@ class DINOv2(SSLModule):
         patch_weight: Weight of the patch tokens' loss.
         koleo_weight: Weight of KoLeo, which is summed over global crops.
         koleo_per_rank: Look for neighbours among a rank's own images, as the authors' code does.
-        gram_weight: Weight of Gram anchoring, 0 for none; DINOv3 uses 2.
+        gram_weight: Weight of Gram anchoring, 0 for none; DINOv3 uses 2. With views of
+            ``{name: ibot, gram_size: 448}`` the Gram teacher sees larger, cleaner copies.
         gram_start: Epoch before which the Gram teacher is copied from the teacher.
         gram_every: Epochs after which it is copied anew; None keeps the first copy.
         momentum: Of the teacher; a plain number stays constant.
@@ -64,9 +65,8 @@ class DINOv2(SSLModule):
     Note:
         Temperatures rise during the first tenth of training, as in DINO. ``center`` averages over
         masked patches only, as the authors' code and unlike iBOT; their update one call late gives
-        the same targets. Gram anchoring compares global crops at their own resolution, the
-        student's with masks; DINOv3 refines it with larger images for the Gram teacher. Stochastic
-        depth draws each sample; the authors' leaves out an exact share of a batch.
+        the same targets. The student's patches in Gram anchoring are of masked crops, as the
+        authors'. Stochastic depth draws each sample; theirs leaves out an exact share of a batch.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("views", "masks")
@@ -104,23 +104,17 @@ class DINOv2(SSLModule):
         self.koleo_per_rank = koleo_per_rank
         self.weights = {"cls": cls_weight, "patch": patch_weight, "koleo": koleo_weight}
 
-        self.heads = TokenHeads(
-            cast(int, self.backbone.embed_dim),
-            hidden_dim,
-            bottleneck_dim,
-            out_dim,
-            shared=shared_head,
-            norm_last_layer=norm_last_layer,
-        )
+        sizes = cast(int, self.backbone.embed_dim), hidden_dim, bottleneck_dim, out_dim
+        self.heads = TokenHeads(*sizes, shared=shared_head, norm_last_layer=norm_last_layer)
         self.teacher_backbone = EMA(self.backbone, momentum)
         self.teacher_heads = EMA(self.heads, momentum)
         without_drop(self.teacher_backbone)
         self.cls_targets = Targets(out_dim, centering, center_momentum)
         self.patch_targets = Targets(out_dim, centering, center_momentum)
-        self.gram_teacher: Snapshot | None = None
+        self.gram_teacher: GramTeacher | None = None
         if gram_weight:
             self.weights["gram"] = gram_weight
-            self.gram_teacher = Snapshot(self.eval_backbone, gram_start, gram_every)
+            self.gram_teacher = GramTeacher(self.eval_backbone, gram_start, gram_every)
 
     @property
     def eval_backbone(self) -> nn.Module:
@@ -153,9 +147,8 @@ class DINOv2(SSLModule):
             "koleo": torch.stack(spread).sum(),
         }
         if self.gram_teacher is not None and self.gram_teacher.exists(self.clock):
-            with torch.no_grad():
-                _, anchors = forward_tokens(self.gram_teacher.copy, views[:count])
-            losses["gram"] = gram_loss(patches, anchors)
+            seen, grid = batch.get("anchors", views[:count]), self.backbone.grid(views[0])
+            losses["gram"] = gram_loss(patches, self.gram_teacher.anchors(seen, grid))
         loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
         logs = {f"{name}_loss": value for name, value in losses.items()}
         logs["teacher_entropy"] = mean_entropy(targets)

@@ -44,22 +44,23 @@ def fill_with_sincos(table: Tensor, grid: tuple[int, int]) -> None:
     table.requires_grad_(False)
 
 
-def resized_positions(positions: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """Interpolate embeddings ``[1, h * w, D]`` of the grid ``old`` to the grid ``new``, bicubic.
+def resized_grid(values: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """Interpolate what a grid of patches has, ``[B, h * w, D]``, to another grid, bicubic.
 
-    Values are those of ``F.interpolate(mode="bicubic", antialias=False)``, as DINO resizes them;
-    timm's default smooths first when the grid shrinks. It is done as two matrix products, whose
-    gradient, unlike that of ``interpolate`` on a GPU, is the same in every run.
+    Position embeddings, or features. Values are those of ``F.interpolate(mode="bicubic",
+    antialias=False)``, as DINO resizes them; timm's default smooths first when the grid shrinks. It
+    is done as two matrix products, whose gradient, unlike that of ``interpolate`` on a GPU, is the
+    same in every run.
     """
     if old == new:
-        return positions
+        return values
     rows, columns = (
-        _bicubic(a, b, positions.device, torch.promote_types(positions.dtype, torch.float32))
+        _bicubic(a, b, values.device, torch.promote_types(values.dtype, torch.float32))
         for a, b in zip(old, new, strict=True)
     )
-    grid = positions.to(rows.dtype).reshape(*old, -1)  # [h, w, D]
-    resized = torch.einsum("ih,jw,hwd->ijd", rows, columns, grid)
-    return resized.flatten(0, 1)[None].to(positions.dtype)
+    grid = values.to(rows.dtype).reshape(len(values), *old, -1)  # [B, h, w, D]
+    resized = torch.einsum("ih,jw,bhwd->bijd", rows, columns, grid)
+    return resized.flatten(1, 2).to(values.dtype)
 
 
 @torch.no_grad()

@@ -113,6 +113,25 @@ def test_gram_anchoring_from_its_start_on(monkeypatch):
     torch.testing.assert_close(plain[1].loss, rest[0] + rest[1] + 0.1 * rest[2] + 2 * expected)
 
 
+def test_a_gram_teacher_that_sees_larger_copies(monkeypatch):
+    """Its features are resized to the student's grid: bicubic, without antialiasing."""
+    torch.manual_seed(0)
+    method = DINOv2(tiny.vit(), **SIZES, gram_weight=1.0).double()
+    clock = Clock(step=0, total=100, per_epoch=5)
+    monkeypatch.setattr(DINOv2, "clock", clock)
+    method.before_epoch(clock)
+    crops, generator = batch(0), torch.Generator().manual_seed(9)
+    large = [torch.randn(3, 3, 32, 32, generator=generator, dtype=torch.float64) for _ in range(2)]
+    loss = method.training_loss({**crops, "anchors": large}).logs["gram_loss"]
+    images, mask = torch.cat(crops["views"][:2]), torch.cat(crops["masks"])
+    students = method.backbone.tokens(images, mask=mask)[:, 1:]
+    seen = method.eval_backbone.tokens(torch.cat(large))[:, 1:]
+    maps = seen.transpose(1, 2).unflatten(2, (8, 8))
+    small = torch.nn.functional.interpolate(maps, size=(4, 4), mode="bicubic")
+    torch.testing.assert_close(loss, gram_loss(students, small.flatten(2).transpose(1, 2)))
+    assert not torch.allclose(loss, method.training_loss(crops).logs["gram_loss"])
+
+
 class CrashError(Exception):
     """Not caught by anything in sslight."""
 

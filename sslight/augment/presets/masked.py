@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sslight.augment.jepa_masks import JepaMasks
 from sslight.augment.masks import BlockMasks
 from sslight.augment.parts import Part
@@ -18,6 +20,7 @@ def ibot(
     prob: float = 0.5,
     ratio: tuple[float, float] = (0.1, 0.5),
     min_block: int = 4,
+    gram_size: int | None = None,
     strength: float = 1.0,
     scale: tuple[float, float] = (0.32, 1.0),
     local_scale: tuple[float, float] = (0.05, 0.32),
@@ -39,6 +42,8 @@ def ibot(
         prob: Probability that a global view is masked.
         ratio: Range of the share of masked patches.
         min_block: Smallest block in patches: 4 in DINOv2, in iBOT ``(grid // 3) ** 2``.
+        gram_size: Side of a copy of each global crop, without changes of colour, for the Gram
+            teacher of ``dinov2``; twice the size in DINOv3. None for none.
         strength: As of ``dino``.
         scale: Range of a global crop's area.
         local_scale: Range of a local crop's area.
@@ -62,6 +67,7 @@ def ibot(
         mean,
         std,
     )
+    views = [view if view.local else replace(view, anchor=gram_size) for view in views]
     masks = BlockMasks(grid=grid, views=2, prob=prob, ratio=ratio, min_block=min_block)
     return [*views, masks]
 

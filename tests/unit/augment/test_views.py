@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -249,3 +250,27 @@ def test_wrong_images_are_named(bad):
 def test_index_and_images_must_agree():
     with pytest.raises(ValueError, match="got 2 images and 3 indices"):
         views("eval", 8)(images(2), 0, torch.arange(3))
+
+
+def test_an_anchor_is_the_same_region_larger_flipped_likewise_and_in_its_own_colours():
+    pixels, index = images(16, 70, 60), torch.arange(16)
+    plain = dict.fromkeys(("jitter", "grey", "blur", "solarize"), 0.0)
+    twice = Views([ViewSpec(48, count=2, **{**EVERYTHING, **plain})], seed=3)
+    views = maker(24).apply(maker(24).fetch(pixels, 2, index))["views"]
+    batch = maker(24, anchor=48).apply(maker(24, anchor=48).fetch(pixels, 2, index))
+    assert set(batch) == {"views", "anchors", "n_global"}
+    for anchor, expected in zip(batch["anchors"], twice(pixels, 2, index), strict=True):
+        assert torch.equal(anchor, expected)
+    for with_anchor, without in zip(batch["views"], views, strict=True):
+        assert torch.equal(with_anchor, without)
+
+
+def test_an_image_is_reduced_no_further_than_its_anchor_allows():
+    spec = ViewSpec(32, scale=(1.0, 1.0), ratio=(1.0, 1.0))
+    for anchor, factor in ((None, 8), (64, 4), (256, 1)):
+        assert Views([replace(spec, anchor=anchor)]).reduction(0, 0, 256, 256) == factor
+
+
+def test_an_anchor_needs_a_random_crop():
+    with pytest.raises(ValueError, match="an anchor is of a random crop"):
+        ViewSpec(32, crop="center", anchor=64)

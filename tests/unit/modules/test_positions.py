@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sslight.modules.positions import fill_with_sincos, resized_positions, sincos_positions
+from sslight.modules.positions import fill_with_sincos, resized_grid, sincos_positions
 
 
 def test_sincos_against_a_loop():
@@ -33,11 +33,11 @@ def test_a_table_is_filled_and_frozen():
 @pytest.mark.parametrize("new", [(2, 2), (3, 7), (9, 4), (4, 3)])
 @pytest.mark.parametrize("old", [(4, 4), (3, 5)])
 def test_resizing_is_torchs_bicubic_interpolation(old, new):
-    positions = torch.randn(1, old[0] * old[1], 6, dtype=torch.float64, requires_grad=True)
-    grid = positions.reshape(1, *old, 6).permute(0, 3, 1, 2)
+    positions = torch.randn(2, old[0] * old[1], 6, dtype=torch.float64, requires_grad=True)
+    grid = positions.reshape(2, *old, 6).permute(0, 3, 1, 2)
     expected = F.interpolate(grid, size=new, mode="bicubic", align_corners=False)
-    expected = expected.permute(0, 2, 3, 1).reshape(1, -1, 6)
-    resized = resized_positions(positions, old, new)
+    expected = expected.permute(0, 2, 3, 1).reshape(2, -1, 6)
+    resized = resized_grid(positions, old, new)
     torch.testing.assert_close(resized, expected)
     weight = torch.randn_like(resized)
     ours, theirs = (
@@ -48,8 +48,8 @@ def test_resizing_is_torchs_bicubic_interpolation(old, new):
 
 def test_the_same_grid_is_the_same_tensor_and_the_type_stays():
     positions = torch.randn(1, 16, 6)
-    assert resized_positions(positions, (4, 4), (4, 4)) is positions
-    assert resized_positions(positions.bfloat16(), (4, 4), (2, 2)).dtype == torch.bfloat16
+    assert resized_grid(positions, (4, 4), (4, 4)) is positions
+    assert resized_grid(positions.bfloat16(), (4, 4), (2, 2)).dtype == torch.bfloat16
 
 
 def test_a_width_that_cannot_be_quartered():
