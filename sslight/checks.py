@@ -48,3 +48,19 @@ def check_memory(method: str, rows: int | None, num_images: int | None) -> None:
             f"{method}: the memory has {rows} rows, but the training data has {num_images} images. "
             f"Leave num_images out, or make it {num_images}."
         )
+
+
+def check_same_images(method: str, kept: str, rows: int, num_images: int) -> None:
+    """Raise if what a method keeps of each image was made for other images.
+
+    Args:
+        method: Its name in a config.
+        kept: What is there, in words.
+        rows: Of how many images.
+        num_images: Images of the training data.
+    """
+    if rows != num_images:
+        raise RefusedRunError(
+            f"{method}: {kept}, but there are {num_images} training images. Train on the same "
+            "images, or build a new method."
+        )
