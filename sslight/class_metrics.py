@@ -2,10 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy, MultilabelAveragePrecision
+
+
+def class_metrics(
+    num_classes: int,
+    *,
+    multi_label: bool = False,
+    top: Sequence[int] = (1, 5),
+    heads: Sequence[str] = (),
+) -> dict[str, Metric]:
+    """Build the metrics of a classifier: ``top1``, ``top5``, or ``map`` for several labels.
+
+    Args:
+        num_classes: K.
+        multi_label: Labels are ``[B, K]``, with -1 for an unknown entry; else class ids ``[B]``.
+        top: Accuracies count the first k; those of K and more are left out.
+        heads: Names of several heads, whose metrics are ``<head>/top1``; by default there is one.
+    """
+    if multi_label:
+        return {
+            f"{prefix}map": MultilabelAveragePrecision(num_classes, ignore_index=-1)
+            for prefix in _prefixes(heads)
+        }
+    return {
+        f"{prefix}top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro")
+        for prefix in _prefixes(heads)
+        for k in top
+        if k < num_classes
+    }
+
+
+def _prefixes(heads: Sequence[str]) -> list[str]:
+    return [f"{name}/" for name in heads] or [""]
 
 
 def update_metrics(
