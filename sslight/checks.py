@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from sslight.errors import RefusedRunError
 
@@ -17,6 +17,15 @@ def check_batch(method: str, batch: Mapping[str, Any], needs: Sequence[str], vie
         raise ValueError(
             f"{method} needs {missing} in each batch, which holds {sorted(batch)}. Use "
             f"data.views: {{name: {views}}}, or a dataset that yields them."
+        )
+
+
+def check_labels(method: str, label: Tensor, multi_label: bool) -> None:
+    """Raise if labels are of the other kind than a method was told."""
+    if label.ndim != (2 if multi_label else 1):
+        raise RefusedRunError(
+            f"{method}: labels are {tuple(label.shape)}, but multi_label is {multi_label}. "
+            "Labels [B] go with multi_label: false, labels [B, K] with multi_label: true."
         )
 
 
@@ -63,4 +72,24 @@ def check_same_images(method: str, kept: str, rows: int, num_images: int) -> Non
         raise RefusedRunError(
             f"{method}: {kept}, but there are {num_images} training images. Train on the same "
             "images, or build a new method."
+        )
+
+
+def check_classes(method: str, known: int | None, num_classes: int | None) -> None:
+    """Raise if a classifier cannot be made, or was made for fewer classes than the data has.
+
+    Args:
+        method: Its name in a config.
+        known: Classes that it tells apart; None if it is still to be made.
+        num_classes: Classes of the training data, where it has labels.
+    """
+    if known is None and num_classes is None:
+        raise RefusedRunError(
+            f"{method}: the training data has no labels, so the number of classes is unknown. "
+            "Use a source with labels, or set method.num_classes."
+        )
+    if known is not None and num_classes is not None and num_classes > known:
+        raise RefusedRunError(
+            f"{method}: num_classes is {known}, but the training data has {num_classes} classes. "
+            f"Leave num_classes out, or make it {num_classes}."
         )
