@@ -63,7 +63,7 @@ class Mix(nn.Module):
     @property
     def mixes(self) -> bool:
         """Whether any image is mixed."""
-        return bool(self.mixup or self.cutmix)
+        return self.mixup > 0 or self.cutmix > 0
 
     def forward(self, images: Tensor, index: Tensor, *, seed: int, epoch: int) -> Mixed:
         """Mix ``[B, C, H, W]``, whose dataset indices are ``index`` ``[B]``."""
