@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from sslight import strategies
 from sslight.distributed import broadcast
-from sslight.errors import RefusedRunError
 from sslight.utils import say_once
 
 
@@ -87,56 +86,3 @@ def warn_of_accumulation(method: str) -> None:
         "compares images with each other). For an exact large batch use "
         "train_step: {name: gradcache, chunk: 64} and no accumulation."
     )
-
-
-def check_batch(method: str, batch: Mapping[str, Any], needs: Sequence[str], views: str) -> None:
-    """Raise if a batch lacks keys that a method reads."""
-    missing = [key for key in needs if key not in batch]
-    if missing:
-        raise ValueError(
-            f"{method} needs {missing} in each batch, which holds {sorted(batch)}. Use "
-            f"data.views: {{name: {views}}}, or a dataset that yields them."
-        )
-
-
-def update_metrics(
-    metrics: nn.ModuleDict, logits: Tensor | Mapping[str, Tensor], label: Tensor
-) -> None:
-    """Feed torchmetrics the rows whose label is known.
-
-    Where there are several heads, ``logits`` are by head, and ``head/top1`` is a metric of one.
-    """
-    known = (label >= 0) if label.ndim == 1 else (label >= 0).any(dim=1)
-    for name, metric in metrics.items():
-        own = logits if isinstance(logits, Tensor) else logits[name.rpartition("/")[0]]
-        cast(Any, metric).update(own[known], label[known])
-
-
-def check_tokens(method: str, backbone: nn.Module, needed: bool) -> None:
-    """Raise if a method reads patch tokens and its backbone has none."""
-    if needed and not hasattr(backbone, "tokens"):
-        raise RefusedRunError(
-            f"{method} reads patch tokens, which {type(backbone).__name__} does not have. Use a "
-            "vision transformer, such as backbone: {name: vit_s_16}; `sslight list backbones` "
-            "shows them all."
-        )
-
-
-def check_memory(method: str, rows: int | None, num_images: int | None) -> None:
-    """Raise if a memory with a row per image cannot be made, or was made for other data.
-
-    Args:
-        method: Its name in a config.
-        rows: Rows of the memory; None if it is still to be made.
-        num_images: Images of the training data, where they are known.
-    """
-    if rows is None and num_images is None:
-        raise RefusedRunError(
-            f"{method}: the number of training images is unknown, and the memory has a row for "
-            "each. Use an SSLDataModule, or set method.num_images."
-        )
-    if rows is not None and num_images not in (None, rows):
-        raise RefusedRunError(
-            f"{method}: the memory has {rows} rows, but the training data has {num_images} images. "
-            f"Leave num_images out, or make it {num_images}."
-        )

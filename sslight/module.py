@@ -20,16 +20,15 @@ from sslight.augment.draws import seed_of
 from sslight.backbones.protocol import as_backbone
 from sslight.bookkeeping import (
     LossWindow,
-    check_batch,
-    check_tokens,
     large_buffers,
     row_step,
     share_large_buffers,
     ticking,
     training_length,
-    update_metrics,
     warn_of_accumulation,
 )
+from sslight.checks import check_batch, check_tokens
+from sslight.class_metrics import update_metrics
 from sslight.distributed import mean_over_ranks, rank
 from sslight.optim import Recipe, apply_freeze, apply_schedules, build_optimizer, parameter_groups
 from sslight.schedules import Clock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,10 @@ from sslight.checkpoints.formats import read_pickle
 from sslight.checkpoints.load import load_backbone, newest_checkpoint
 from sslight.checkpoints.loaded import LoadedBackbone
 from sslight.errors import RefusedRunError, refusing
+from sslight.modules.distillation import Gives
 
 #: Where methods with a linear classifier on the backbone keep it.
 _HEADS = ("head.", "objective.head.")
-
-
-#: What a teacher is to give: embeddings, logits of classes, or scores of prototypes.
-Gives = Literal["embeddings", "classes", "prototypes"]
 
 
 def load_teacher(source: str | Path, gives: Gives = "embeddings") -> LoadedBackbone:

@@ -6,17 +6,16 @@ import logging
 from typing import ClassVar, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslight.augment.draws import seed_of
+from sslight.checks import check_same_images
 from sslight.distributed import broadcast
 from sslight.errors import RefusedRunError
 from sslight.losses.classification import cross_entropy
 from sslight.module import SSLModule
-from sslight.modules.kmeans import kmeans, nearest
+from sslight.modules.feature_clusters import feature_clusters
 from sslight.modules.multicrop import forward_crops
-from sslight.modules.pca import principal_components
 from sslight.optim import Recipe
 from sslight.schedules import Clock
 from sslight.types import Batch, StepOutput
@@ -25,8 +24,6 @@ log = logging.getLogger("sslight")
 
 #: Sets the draws of first centroids apart from others.
 _STREAM = 0x6366
-#: Rows that are normalised at one time.
-_ROWS = 2**14
 
 
 class ClusterFit(SSLModule):
@@ -99,11 +96,8 @@ class ClusterFit(SSLModule):
             )
         if self.assignments is None:
             self.assignments = torch.full((num_images,), -1)
-        if len(self.assignments) != num_images:
-            raise RefusedRunError(
-                f"clusterfit: {len(self.assignments)} images have clusters, but there are "
-                f"{num_images} training images. Train on the same images, or build a new method."
-            )
+        rows = len(self.assignments)
+        check_same_images("clusterfit", f"{rows} images have clusters", rows, num_images)
 
     @property
     def _assignments(self) -> Tensor:
@@ -118,8 +112,15 @@ class ClusterFit(SSLModule):
         if clock.epoch > 0 or (self._assignments >= 0).any():
             return
         self._check_weights()
-        seed = seed_of(self.seed, _STREAM)
-        self._cluster(self.dataset_features("train"), torch.Generator().manual_seed(seed))
+        ids = feature_clusters(
+            self.dataset_features("train"),
+            self.num_clusters,
+            self.kmeans_iterations,
+            pca_dim=self.pca_dim,
+            generator=torch.Generator().manual_seed(seed_of(self.seed, _STREAM)),
+            device=self.device,
+        )
+        self._assignments.copy_(ids)
         if self.reset:
             self.backbone.load_state_dict(self._first)
             for value in self.backbone.state_dict().values():
@@ -140,33 +141,9 @@ class ClusterFit(SSLModule):
                 "init: runs/<run> (or load into method.backbone)."
             )
 
-    def _cluster(self, features: Tensor, generator: torch.Generator) -> None:
-        """Cluster features ``[N, D]`` on the CPU, which are lost; rows with NaN get no cluster."""
-        rows, readable = _directions(features)
-        if self.pca_dim is not None:
-            rows = principal_components(rows, self.pca_dim, device=self.device)
-        sizes = self.num_clusters, self.kmeans_iterations
-        centroids = kmeans(rows, *sizes, generator=generator, device=self.device)
-        self._assignments[readable.to(self.device)] = nearest(rows, centroids)
-
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the cross-entropy with each image's cluster, over all views of the batch."""
         views, index = batch["views"], batch["index"]
         embedding = forward_crops(self.backbone, views)  # [VB, D]
         target = self._assignments[index].repeat(len(views))
         return StepOutput(cross_entropy(self.head(embedding), target), embedding=embedding)
-
-
-def _directions(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Give rows without NaN length 1, in place: beside all features there is no room for copies.
-
-    Returns:
-        Those rows, together at the beginning of the features' memory, and which ones they are.
-    """
-    readable, kept = [], 0
-    for block in torch.split(features, _ROWS):
-        readable.append(block.isfinite().all(dim=1))
-        rows = F.normalize(block[readable[-1]], dim=1, eps=1e-5)
-        features[kept : kept + len(rows)] = rows
-        kept += len(rows)
-    return features[:kept], torch.cat(readable)

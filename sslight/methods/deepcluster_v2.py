@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from sslight.augment.draws import seed_of
+from sslight.checks import check_same_images
 from sslight.errors import RefusedRunError
 from sslight.losses.deepcluster_v2 import cluster_prediction
 from sslight.module import SSLModule
@@ -21,8 +22,6 @@ from sslight.types import Batch, StepOutput
 
 #: Sets the draws of first centroids apart from others.
 _STREAM = 0x6463_7632
-#: Images whose features go through the projector together when the memory is filled.
-_ROWS = 4096
 
 
 class DeepClusterV2(SSLModule):
@@ -101,11 +100,8 @@ class DeepClusterV2(SSLModule):
         if self.memory is None:
             sizes = {"num_clusters": self.num_clusters, "heads": self.heads}
             self.memory = ClusterMemory(num_images, self.out_dim, crops=self.memory_crops, **sizes)
-        if len(self.memory) != num_images:
-            raise RefusedRunError(
-                f"deepcluster_v2: the memory has {len(self.memory)} rows, but there are "
-                f"{num_images} training images. Train on the same images, or build a new method."
-            )
+        rows = len(self.memory)
+        check_same_images("deepcluster_v2", f"the memory has {rows} rows", rows, num_images)
 
     @property
     def _memory(self) -> ClusterMemory:
@@ -123,14 +119,11 @@ class DeepClusterV2(SSLModule):
         seed = seed_of(self.seed, _STREAM, clock.epoch)
         self._memory.cluster(self.kmeans_iterations, torch.Generator().manual_seed(seed))
 
-    @torch.no_grad()
     def _fill(self) -> None:
         """Embed the clean view of every image."""
         features = self.dataset_features("train")  # [N, D], on the CPU
         self.projector.eval()
-        for start in range(0, len(features), _ROWS):
-            rows = features[start : start + _ROWS].to(self._memory.rows)
-            self._memory.fill(self.projector(rows), start)
+        self._memory.fill_by(self.projector, features)
         self.projector.train(self.training)
 
     @property

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar, Literal, cast, get_args
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.classification import MulticlassAccuracy
 
 from sslight.backbones.protocol import as_backbone
-from sslight.checkpoints.teacher import Gives, check_classes, check_scale, load_teacher
+from sslight.checkpoints.teacher import check_classes, check_scale, load_teacher
+from sslight.class_metrics import class_metrics
 from sslight.module import SSLModule
-from sslight.modules.cosine_logits import CosineLogits
-from sslight.modules.distillation import Assignments, Regression, Similarities, SoftTargets
+from sslight.modules.distillation import HeadSizes, Kind, Lesson, Temperatures
 from sslight.modules.frozen import Frozen
-from sslight.modules.heads import mlp
 from sslight.modules.multicrop import forward_crops
 from sslight.optim import Recipe
 from sslight.types import Batch, StepOutput
-
-Kind = Literal["features", "similarities", "prototypes", "soft"]
-
-#: Temperatures of student and teacher where none are given: SEED's, and VISSL's for SwAV.
-_TEMPERATURES = {"similarities": (0.2, 0.01), "prototypes": (0.1, 0.03)}
-#: What the teacher of a kind gives, if not embeddings.
-_GIVES: dict[str, Gives] = {"prototypes": "prototypes", "soft": "classes"}
 
 
 class Distill(SSLModule):
@@ -101,25 +92,13 @@ class Distill(SSLModule):
         teacher_temperature: float | None = None,
     ) -> None:
         super().__init__(backbone, optim)
-        if kind not in get_args(Kind):
-            raise ValueError(f"distill: kind is {kind!r}; use one of {get_args(Kind)}.")
-        if kind in _GIVES and teacher is None:
-            raise ValueError(
-                f"distill: kind {kind} learns from a teacher's {_GIVES[kind]}; give it as teacher."
-            )
-        given, usual = (student_temperature, teacher_temperature), _TEMPERATURES.get(kind, (1, 1))
-        temperatures = [u if t is None else t for t, u in zip(given, usual, strict=True)]
-        if not 0 <= alpha <= 1 or min(temperature, *temperatures) <= 0 or sinkhorn_iterations < 0:
-            raise ValueError(
-                f"distill: alpha is {alpha}, use 0 to 1; temperatures are above 0, "
-                "sinkhorn_iterations 0 or more."
-            )
-        if kind == "similarities" or (kind == "prototypes" and sinkhorn_iterations):
-            self.accumulation = "approximate"  # type: ignore[misc]  # images are compared
         self.kind = kind
-        self._head, self._soft = (hidden_dim, layers, out_dim), (temperature, alpha)
-        self._temperatures = temperatures
-        self._queue_size, self._iterations = queue_size, sinkhorn_iterations
+        sizes = HeadSizes(hidden_dim, layers, out_dim)
+        pair = Temperatures(student_temperature, teacher_temperature)
+        self.lesson = Lesson(kind, sizes, pair, temperature, alpha, queue_size, sinkhorn_iterations)
+        self.lesson.check_teacher(given=teacher is not None)
+        if self.lesson.compares_images:
+            self.accumulation = "approximate"  # type: ignore[misc]
         self._path = teacher if isinstance(teacher, str) else None
         self._view: Any = None
         self.teacher: Any = None  # a Frozen, from on_data on
@@ -130,22 +109,9 @@ class Distill(SSLModule):
             self._build_objective(cast(int, self.backbone.embed_dim))
 
     def _build_objective(self, width: int) -> None:
-        embed_dim = cast(int, self.backbone.embed_dim)
-        if self.kind == "soft":
-            self.objective = SoftTargets(embed_dim, width, *self._soft)
-            self.metrics["top1"] = MulticlassAccuracy(width, average="micro")
-            return
-        hidden_dim, layers, out_dim = self._head
-        if self.kind == "prototypes":
-            projector = mlp(embed_dim, hidden_dim, out_dim, layers)
-            head = nn.Sequential(projector, CosineLogits(out_dim, width))
-            self.objective = Assignments(head, self._iterations, *self._temperatures)
-            return
-        head = mlp(embed_dim, hidden_dim, width, layers)
-        if self.kind == "features":
-            self.objective = Regression(head)
-        else:
-            self.objective = Similarities(head, width, self._queue_size, *self._temperatures)
+        self.objective = self.lesson.objective(cast(int, self.backbone.embed_dim), width)
+        if self.predicts:
+            self.metrics.update(class_metrics(width, top=(1,)))
 
     def _adopt(self, teacher: nn.Module) -> None:
         self.teacher = Frozen(teacher)
@@ -153,19 +119,15 @@ class Distill(SSLModule):
             self._build_objective(cast(int, teacher.embed_dim))
 
     def on_data(self, num_images: int | None, num_classes: int | None) -> None:
-        """Load the teacher from its file, or copy the student as it now is; once."""
+        """Load the teacher, or copy the student as it now is, once; refuse data unfit for it."""
         if self.teacher is None and self._path is not None:
-            loaded = load_teacher(self._path, _GIVES.get(self.kind, "embeddings"))
+            loaded = load_teacher(self._path, self.lesson.gives)
             self._view = loaded.view
             self._adopt(loaded.backbone)
         elif self.teacher is None:
             self._adopt(copy.deepcopy(self.backbone))
-        if self.kind == "soft" and self._soft[1] < 1:
+        if self.lesson.reads_labels:
             check_classes(self.teacher.network.embed_dim, num_classes)
-
-    def setup(self, stage: str) -> None:
-        """Refuse views that scale pixels in another way than the teacher's."""
-        super().setup(stage)
         for spec in getattr(getattr(self._datamodule, "maker", None), "specs", ()):
             check_scale(self._view, spec)
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, cast
 import torch
 from torch import nn
 
-from sslight.bookkeeping import check_memory
+from sslight.checks import check_memory
 from sslight.module import SSLModule
 from sslight.modules.instance_nce import InstanceNCE
 from sslight.modules.memory_bank import MemoryBank

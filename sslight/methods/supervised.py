@@ -6,13 +6,14 @@ from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.classification import MulticlassAccuracy, MultilabelAveragePrecision
 
 from sslight.backbones.layer_heads import LayerHeads
+from sslight.checks import check_classes, check_labels
+from sslight.class_metrics import class_metrics
 from sslight.errors import RefusedRunError, refusing
 from sslight.losses.classification import cross_entropy, multilabel_bce
 from sslight.module import SSLModule
-from sslight.modules.mix import Mix, mixed_classes, mixed_labels
+from sslight.modules.mix import Mix, mixed_targets
 from sslight.modules.multicrop import forward_crops
 from sslight.optim import Recipe
 from sslight.types import Batch, StepOutput
@@ -90,38 +91,18 @@ class Supervised(SSLModule):
         self.num_classes = num_classes
         if self.heads is None:
             self.head = nn.Linear(cast(int, self.backbone.embed_dim), num_classes)
-            self._add_metrics("", num_classes)
-            return
-        with refusing(ValueError):
-            size = cast(int, self.image_size)
-            self.head = LayerHeads(self.backbone, self.heads, size, num_classes)
-        for name in self.head.names:
-            self._add_metrics(f"{name}/", num_classes)
-
-    def _add_metrics(self, prefix: str, num_classes: int) -> None:
-        if self.multi_label:
-            average = MultilabelAveragePrecision(num_classes, ignore_index=-1)
-            self.metrics[f"{prefix}map"] = average
-            return
-        for k in (1, 5):
-            if k < num_classes:
-                accuracy = MulticlassAccuracy(num_classes, top_k=k, average="micro")
-                self.metrics[f"{prefix}top{k}"] = accuracy
+        else:
+            with refusing(ValueError):
+                size = cast(int, self.image_size)
+                self.head = LayerHeads(self.backbone, self.heads, size, num_classes)
+        names = self.head.names if isinstance(self.head, LayerHeads) else ()
+        self.metrics.update(class_metrics(num_classes, multi_label=self.multi_label, heads=names))
 
     def on_data(self, num_images: int | None, num_classes: int | None) -> None:
         """Build the head for the data's classes, where the constructor was not told."""
-        if self.head is None and num_classes is None:
-            raise RefusedRunError(
-                "supervised: the training data has no labels, so the number of classes is unknown. "
-                "Use a source with labels, or set method.num_classes."
-            )
+        check_classes("supervised", self.num_classes, num_classes)
         if self.head is None and num_classes is not None:
             self._build_head(num_classes)
-        if num_classes is not None and num_classes > int(self.num_classes or 0):
-            raise RefusedRunError(
-                f"supervised: num_classes is {self.num_classes}, but the training data has "
-                f"{num_classes} classes. Leave num_classes out, or make it {num_classes}."
-            )
 
     def train(self, mode: bool = True) -> Supervised:
         """Set the mode; a frozen backbone stays in eval mode."""
@@ -148,10 +129,8 @@ class Supervised(SSLModule):
 
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the cross-entropy, over all views of the batch, summed over heads."""
-        label = self._checked(batch["label"])
-        views, targets = zip(
-            *(self._mixed(view, label, batch) for view in batch["views"]), strict=True
-        )
+        check_labels("supervised", batch["label"], self.multi_label)
+        views, targets = zip(*(self._mixed(view, batch) for view in batch["views"]), strict=True)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             features = forward_crops(self._features, views)  # [VB, D]
         logits, target = self._built(features), torch.cat(targets)
@@ -164,18 +143,8 @@ class Supervised(SSLModule):
         loss = multilabel_bce if self.multi_label else cross_entropy
         return loss(logits, target, label_smoothing=self.label_smoothing)
 
-    def _checked(self, label: Tensor) -> Tensor:
-        if label.ndim == (2 if self.multi_label else 1):
-            return label
-        raise RefusedRunError(
-            f"supervised: labels are {tuple(label.shape)}, but multi_label is {self.multi_label}. "
-            "Labels [B] go with multi_label: false, labels [B, K] with multi_label: true."
-        )
-
-    def _mixed(self, view: Tensor, label: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        if not (self.mix.mixup or self.mix.cutmix):
-            return view, label
+    def _mixed(self, view: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        if not self.mix.mixes:
+            return view, batch["label"]
         mixed = self.mix(view, batch["index"], seed=self.seed, epoch=self.clock.epoch)
-        if self.multi_label:
-            return mixed.images, mixed_labels(label, mixed)
-        return mixed.images, mixed_classes(label, mixed, int(self.num_classes or 0))
+        return mixed.images, mixed_targets(batch["label"], mixed, int(self.num_classes or 0))

@@ -12,6 +12,9 @@ from sslight.distributed import all_gather
 from sslight.losses.precision import widened
 from sslight.modules.kmeans import kmeans, nearest
 
+#: Images whose features are embedded together when the memory is filled.
+_ROWS = 4096
+
 
 class ClusterMemory(nn.Module):
     """Embeddings of N images in C crops, clustered H times (DeepCluster-v2, arXiv:2006.09882).
@@ -47,6 +50,12 @@ class ClusterMemory(nn.Module):
     def fill(self, rows: Tensor, first: int) -> None:
         """Write embeddings ``[B, dim]``, the same on all ranks, into every crop from ``first``."""
         self.rows[:, first : first + len(rows)] = _directions(rows).to(self.rows.dtype)
+
+    @torch.no_grad()
+    def fill_by(self, network: nn.Module, features: Tensor) -> None:
+        """Write what a network makes of every image's features ``[N, D]`` into every crop."""
+        for start in range(0, len(features), _ROWS):
+            self.fill(network(features[start : start + _ROWS].to(self.rows)), start)
 
     @torch.no_grad()
     def write(self, index: Tensor, crops: Sequence[Tensor]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +15,122 @@ from sslight.losses.distillation import (
     similarity_distillation,
     soft_targets,
 )
+from sslight.modules.cosine_logits import CosineLogits
+from sslight.modules.heads import mlp
 from sslight.modules.queue import Queue
+
+Kind = Literal["features", "similarities", "prototypes", "soft"]
+#: What a teacher gives.
+Gives = Literal["embeddings", "classes", "prototypes"]
+
+#: Temperatures of student and teacher where none are given: SEED's, and VISSL's for SwAV.
+_TEMPERATURES: dict[Kind, tuple[float, float]] = {
+    "similarities": (0.2, 0.01),
+    "prototypes": (0.1, 0.03),
+}
+#: What the teacher of a kind gives, if not embeddings.
+_GIVES: dict[Kind, Gives] = {"prototypes": "prototypes", "soft": "classes"}
+
+
+class HeadSizes(NamedTuple):
+    """Of the student's head: width of hidden layers, linear layers, width of a projection."""
+
+    hidden_dim: int
+    layers: int
+    out_dim: int
+
+
+class Temperatures(NamedTuple):
+    """Of the student's softmax and the teacher's; None for the kind's own."""
+
+    student: float | None
+    teacher: float | None
+
+    def of(self, kind: Kind) -> tuple[float, float]:
+        """Fill in those that were not given."""
+        student, teacher = _TEMPERATURES.get(kind, (1.0, 1.0))
+        return (
+            student if self.student is None else self.student,
+            teacher if self.teacher is None else self.teacher,
+        )
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is to be learnt, said before it is known how wide the teacher's outputs are.
+
+    Args:
+        kind: Which of the objectives below.
+        sizes: Of the head; ``soft`` has a linear one, and only ``prototypes`` a projection.
+        temperatures: Of ``similarities`` and ``prototypes``.
+        temperature: T of ``soft``.
+        alpha: Share of the teacher's part in ``soft``.
+        queue_size: Embeddings in the queue of ``similarities``.
+        sinkhorn_iterations: Rounds of Sinkhorn in ``prototypes``; 0 for a softmax.
+    """
+
+    kind: Kind
+    sizes: HeadSizes
+    temperatures: Temperatures
+    temperature: float
+    alpha: float
+    queue_size: int
+    sinkhorn_iterations: int
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be learnt."""
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"distill: kind is {self.kind!r}; use one of {get_args(Kind)}.")
+        lowest = min(self.temperature, *self.temperatures.of(self.kind))
+        if not 0 <= self.alpha <= 1 or lowest <= 0 or self.sinkhorn_iterations < 0:
+            raise ValueError(
+                f"distill: alpha is {self.alpha}, use 0 to 1; temperatures are above 0, "
+                "sinkhorn_iterations 0 or more."
+            )
+
+    @property
+    def gives(self) -> Gives:
+        """What the teacher gives."""
+        return _GIVES.get(self.kind, "embeddings")
+
+    @property
+    def compares_images(self) -> bool:
+        """Whether the loss of an image depends on other images."""
+        shared = self.kind == "prototypes" and self.sinkhorn_iterations > 0
+        return self.kind == "similarities" or shared
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether the labels are learnt too."""
+        return self.kind == "soft" and self.alpha < 1
+
+    def check_teacher(self, given: bool) -> None:
+        """Raise if no teacher was given, and the student as it starts cannot be it."""
+        if not given and self.gives != "embeddings":
+            raise ValueError(
+                f"distill: kind {self.kind} learns from a teacher's {self.gives}; give it as "
+                "teacher."
+            )
+
+    def objective(self, embed_dim: int, width: int) -> nn.Module:
+        """Build what computes the loss from (embedding, target, label), and has a ``head``.
+
+        Args:
+            embed_dim: Width of the student's embedding.
+            width: Width of what the teacher gives.
+        """
+        hidden_dim, layers, out_dim = self.sizes
+        temperatures = self.temperatures.of(self.kind)
+        if self.kind == "soft":
+            return SoftTargets(embed_dim, width, self.temperature, self.alpha)
+        if self.kind == "prototypes":
+            projector = mlp(embed_dim, hidden_dim, out_dim, layers)
+            scores = nn.Sequential(projector, CosineLogits(out_dim, width))
+            return Assignments(scores, self.sinkhorn_iterations, *temperatures)
+        head = mlp(embed_dim, hidden_dim, width, layers)
+        if self.kind == "features":
+            return Regression(head)
+        return Similarities(head, width, self.queue_size, *temperatures)
 
 
 class Regression(nn.Module):

@@ -60,9 +60,14 @@ class Mix(nn.Module):
         self.mixup, self.cutmix, self.prob = mixup, cutmix, prob
         self.switch_prob = switch_prob if mixup and cutmix else float(cutmix > 0)
 
+    @property
+    def mixes(self) -> bool:
+        """Whether any image is mixed."""
+        return self.mixup > 0 or self.cutmix > 0
+
     def forward(self, images: Tensor, index: Tensor, *, seed: int, epoch: int) -> Mixed:
         """Mix ``[B, C, H, W]``, whose dataset indices are ``index`` ``[B]``."""
-        if not (self.mixup or self.cutmix):
+        if not self.mixes:
             everything = torch.ones(len(images), device=images.device)
             return Mixed(images, everything, torch.arange(len(images), device=images.device))
         u = uniforms(seed_of(seed, _STREAM), epoch, index, 0, 5).to(images.device)  # [B, 5]
@@ -114,6 +119,13 @@ def beta(u: Tensor, alpha: float, knots: int = 4096) -> Tensor:
     fraction = (lower - mass[left]) / (mass[right] - mass[left]).clamp(min=1e-300)
     x = (t[left] + fraction * (t[right] - t[left])) ** (1 / power)
     return torch.where(u < 0.5, x, 1 - x).to(u.dtype)
+
+
+def mixed_targets(label: Tensor, mixed: Mixed, num_classes: int) -> Tensor:
+    """Mix labels as their images were: class ids ``[B]``, or multi-label targets ``[B, K]``."""
+    if label.ndim == 2:
+        return mixed_labels(label, mixed)
+    return mixed_classes(label, mixed, num_classes)
 
 
 def mixed_classes(label: Tensor, mixed: Mixed, num_classes: int) -> Tensor:

@@ -5,7 +5,6 @@ import logging
 import pytest
 import tiny
 import torch
-import torch.nn.functional as F
 from ranks import run_ranks
 from torch import nn
 
@@ -15,7 +14,8 @@ from sslight.augment.draws import seed_of
 from sslight.errors import RefusedRunError
 from sslight.features.compute import dataset_features
 from sslight.losses.classification import cross_entropy
-from sslight.methods.clusterfit import _STREAM, ClusterFit, _directions
+from sslight.methods.clusterfit import _STREAM, ClusterFit
+from sslight.modules.feature_clusters import feature_clusters
 from sslight.schedules import Clock
 
 
@@ -101,19 +101,6 @@ def test_ranks_that_drew_different_weights_go_back_to_those_of_rank_0():
     tiny.assert_same(two, first)
 
 
-@pytest.mark.parametrize("unreadable", [[], [3], [0, 1, 2, 3, 8]])
-def test_directions_take_no_second_copy_of_the_features(unreadable, monkeypatch):
-    monkeypatch.setattr("sslight.methods.clusterfit._ROWS", 4)
-    features = torch.randn(10, 7, generator=torch.Generator().manual_seed(0))
-    features[unreadable, 2] = torch.nan
-    expected = features.isfinite().all(dim=1)
-    normalised = F.normalize(features[expected], dim=1, eps=1e-5)
-    rows, readable = _directions(features)
-    assert torch.equal(readable, expected)
-    assert torch.equal(rows, normalised)
-    assert rows.data_ptr() == features.data_ptr()
-
-
 def test_clusters_are_found_once(monkeypatch):
     method = clustered(build(), monkeypatch)
     monkeypatch.setattr(ClusterFit, "dataset_features", lambda self, split: pytest.fail("again"))
@@ -184,11 +171,8 @@ def test_a_config_says_by_init_what_is_clustered(tmp_path, caplog):
     method = sslight.fit(config).method
     assert "no weights were loaded" not in caplog.text
     features = dataset_features(trained, method.trainer.datamodule)
-    twin = build(num_clusters=4)
-    twin.on_data(16, None)
-    seed = seed_of(0, _STREAM)
-    twin._cluster(features, torch.Generator().manual_seed(seed))
-    assert torch.equal(method.assignments, twin.assignments)
+    generator = torch.Generator().manual_seed(seed_of(0, _STREAM))
+    assert torch.equal(method.assignments, feature_clusters(features, 4, 5, generator=generator))
 
 
 @pytest.mark.parametrize(("images", "said"), [(None, "unknown"), (2, "2")])

@@ -39,6 +39,22 @@ def test_filling_writes_every_crop():
     torch.testing.assert_close(filled.rows[:, :4].norm(dim=2), torch.ones(2, 4))
 
 
+def test_filling_from_features_goes_block_by_block_and_keeps_no_graph(monkeypatch):
+    monkeypatch.setattr("sslight.modules.cluster_memory._ROWS", 4)
+    filled, seen = memory(), []
+
+    def network(features: torch.Tensor) -> torch.Tensor:
+        seen.append(len(features))
+        return features * scale
+
+    scale = torch.ones(1, requires_grad=True)
+    filled.fill_by(network, rows(1, 2, 3, 4, 5, 6).double())
+    assert seen == [4, 2]
+    assert not filled.rows.requires_grad
+    for crop in filled.rows:
+        assert numbers(crop) == [1, 2, 3, 4, 5, 6]
+
+
 def test_an_image_that_cannot_be_read_is_a_row_of_zeros():
     filled = memory()
     filled.fill(torch.full((1, 2), torch.nan), 3)

@@ -3,7 +3,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sslight.modules.mix import Mix, Mixed, beta, boxes, mixed_classes, mixed_labels, partners
+from sslight.modules.mix import (
+    Mix,
+    Mixed,
+    beta,
+    boxes,
+    mixed_classes,
+    mixed_labels,
+    mixed_targets,
+    partners,
+)
 
 
 def images(batch: int = 6) -> torch.Tensor:
@@ -99,6 +108,19 @@ def test_multi_label_targets_keep_unknown_entries_unknown():
     mixed = Mixed(images(2), torch.tensor([0.75, 1.0]), torch.tensor([1, 0]))
     target = mixed_labels(torch.tensor([[1, 0, -1], [0, -1, 1]]), mixed)
     assert target.tolist() == [[0.75, -1, -1], [0, -1, 1]]
+
+
+def test_targets_are_mixed_by_what_they_are():
+    mixed = Mixed(images(2), torch.tensor([0.75, 0.5]), torch.tensor([1, 0]))
+    ids, entries = torch.tensor([0, 2]), torch.tensor([[1, 0, 1], [0, 1, -1]])
+    assert torch.equal(mixed_targets(ids, mixed, 3), mixed_classes(ids, mixed, 3))
+    assert torch.equal(mixed_targets(entries, mixed, 3), mixed_labels(entries, mixed))
+
+
+def test_it_says_whether_it_mixes():
+    assert not Mix().mixes
+    assert Mix(0.2).mixes
+    assert Mix(cutmix=1).mixes
 
 
 def test_refuses_bad_arguments():
