@@ -31,6 +31,8 @@ class SimMIM(SSLModule):
         backbone: A vision transformer; it gets a mask token if it has none.
         optim: The optimisation recipe.
         mask_ratio: Share of masked squares, rounded up to whole ones.
+        norm_window: Predict each pixel normalised by mean and deviation of the square around it, of
+            this side in pixels (odd), instead of its value; 47 in the authors' later trainings.
         mask_unit: Side of a square in pixels, a multiple of the patch size that divides the
             image's; null for two patches, the published 32 pixels with patches of 16.
         fixed_positions: The backbone's positions are fixed sines and cosines, as MAE's, instead of
@@ -52,11 +54,15 @@ class SimMIM(SSLModule):
         *,
         mask_ratio: float = 0.6,
         mask_unit: int | None = None,
+        norm_window: int | None = None,
         fixed_positions: bool = False,
     ) -> None:
         super().__init__(backbone, optim)
         if not 0 < mask_ratio <= 1:
             raise ValueError(f"simmim: mask_ratio is {mask_ratio}; it is a share in (0, 1].")
+        if norm_window is not None and (norm_window < 3 or norm_window % 2 == 0):
+            raise ValueError(f"simmim: norm_window is {norm_window}; it is odd, from 3 pixels on.")
+        self.norm_window = norm_window
         patch = self.backbone.patch_size
         self.mask_ratio, self.mask_unit = mask_ratio, mask_unit or 2 * patch
         if self.mask_unit % patch:
@@ -75,7 +81,8 @@ class SimMIM(SSLModule):
         mask = self._mask(images, batch["index"], len(batch["views"]))  # [VB, P]
         tokens = self.backbone.tokens(images, mask)  # [VB, n_prefix + P, D]
         prediction = self.head(tokens[:, self.backbone.n_prefix :])  # [VB, P, pixels]
-        loss = simmim_loss(prediction, images, mask, self.backbone.patch_size)
+        patch, window = self.backbone.patch_size, self.norm_window
+        loss = simmim_loss(prediction, images, mask, patch, window=window)
         return StepOutput(loss, embedding=pooled(self.backbone, tokens))
 
     def _mask(self, images: Tensor, index: Tensor, views: int) -> Tensor:

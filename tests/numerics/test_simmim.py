@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sslight.losses.patches import patchify
-from sslight.losses.simmim import simmim_loss
+from sslight.losses.simmim import locally_normalised, simmim_loss
 
 
 def oracle(reconstruction: Tensor, images: Tensor, mask: Tensor, p: int) -> Tensor:
@@ -41,6 +41,33 @@ def test_value_and_gradient(shape, p, share):
     if share:
         grads = [torch.autograd.grad(loss, output)[0] for loss in (ours, expected)]
         torch.testing.assert_close(*grads, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("window", [3, 5, 47])
+def test_targets_normalised_by_the_pixels_around(window):
+    images = torch.rand(2, 2, 6, 8, generator=torch.Generator().manual_seed(1)).double()
+    reach, expected = window // 2, torch.empty_like(images)
+    for y in range(6):
+        for x in range(8):
+            rows, columns = (
+                slice(max(0, y - reach), y + reach + 1),
+                slice(max(0, x - reach), x + reach + 1),
+            )
+            around = images[:, :, rows, columns].flatten(2)
+            mean, variance = around.mean(2), around.var(2)
+            expected[:, :, y, x] = (images[:, :, y, x] - mean) / (variance + 1e-6).sqrt()
+    torch.testing.assert_close(locally_normalised(images, window), expected)
+    single = locally_normalised(100 + images.float(), window).double()
+    torch.testing.assert_close(single, expected, rtol=0, atol=2e-3)
+    prediction, mask = torch.randn(2, 12, 8).double(), torch.rand(2, 12) < 0.6
+    torch.testing.assert_close(
+        simmim_loss(prediction, images, mask, 2, window=window),
+        simmim_loss(prediction, expected, mask, 2),
+    )
+
+
+def test_a_plain_image_has_plain_targets():
+    assert not locally_normalised(torch.full((1, 3, 8, 8), 0.3), 3).abs().max() > 1e-3
 
 
 def test_peers_differ_by_the_epsilon_only():

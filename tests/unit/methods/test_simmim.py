@@ -82,5 +82,7 @@ def test_errors():
         method(mask_ratio=0)
     with pytest.raises(ValueError, match=r"mask_unit is 6 pixels.*patch size 4"):
         method(mask_unit=6)
+    with pytest.raises(ValueError, match="norm_window is 4; it is odd"):
+        method(norm_window=4)
     with pytest.raises(ValueError, match="20 x 20 pixels cannot be cut into squares of 8"):
         method().training_loss(batch(size=20))
