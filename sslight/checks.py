@@ -75,6 +75,21 @@ def check_same_images(method: str, kept: str, rows: int, num_images: int) -> Non
         )
 
 
+def enough_images(method: str, num_clusters: int, num_images: int | None) -> int:
+    """Return the number of training images; raise if it is unknown, or smaller than K."""
+    if num_images is None:
+        raise RefusedRunError(
+            f"{method}: the number of training images is unknown, and each of them has a cluster. "
+            "Train with an SSLDataModule that has a train split."
+        )
+    if num_clusters > num_images:
+        raise RefusedRunError(
+            f"{method}: num_clusters is {num_clusters}, but there are {num_images} training "
+            f"images. Set method.num_clusters to {num_images} or less."
+        )
+    return num_images
+
+
 def check_classes(method: str, known: int | None, num_classes: int | None) -> None:
     """Raise if a classifier cannot be made, or was made for fewer classes than the data has.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sslight.augment.draws import seed_of
-from sslight.checks import check_same_images
+from sslight.checks import check_same_images, enough_images
 from sslight.distributed import broadcast
 from sslight.errors import RefusedRunError
 from sslight.losses.classification import cross_entropy
@@ -88,16 +88,11 @@ class ClusterFit(SSLModule):
 
     def on_data(self, num_images: int | None, num_classes: int | None) -> None:
         """Make room for the cluster of each image; clusters that are there stay."""
-        if num_images is None or self.num_clusters > num_images:
-            raise RefusedRunError(
-                f"clusterfit: num_clusters is {self.num_clusters}, and the number of training "
-                f"images {'unknown' if num_images is None else num_images}. Train with an "
-                "SSLDataModule of at least as many images, or lower method.num_clusters."
-            )
+        images = enough_images("clusterfit", self.num_clusters, num_images)
         if self.assignments is None:
-            self.assignments = torch.full((num_images,), -1)
+            self.assignments = torch.full((images,), -1)
         rows = len(self.assignments)
-        check_same_images("clusterfit", f"{rows} images have clusters", rows, num_images)
+        check_same_images("clusterfit", f"{rows} images have clusters", rows, images)
 
     @property
     def _assignments(self) -> Tensor:

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from sslight.augment.draws import seed_of
-from sslight.checks import check_same_images
-from sslight.errors import RefusedRunError
+from sslight.checks import check_same_images, enough_images
 from sslight.losses.deepcluster_v2 import cluster_prediction
 from sslight.module import SSLModule
 from sslight.modules.cluster_memory import ClusterMemory
@@ -87,21 +86,12 @@ class DeepClusterV2(SSLModule):
 
     def on_data(self, num_images: int | None, num_classes: int | None) -> None:
         """Build the memory for the data's images; one that is there stays."""
-        if num_images is None:
-            raise RefusedRunError(
-                "deepcluster_v2: the number of training images is unknown, and the memory has a "
-                "row for each. Train with an SSLDataModule that has a train split."
-            )
-        if self.num_clusters > num_images:
-            raise RefusedRunError(
-                f"deepcluster_v2: num_clusters is {self.num_clusters}, but there are {num_images} "
-                f"training images. Set method.num_clusters to {num_images} or less."
-            )
+        images = enough_images("deepcluster_v2", self.num_clusters, num_images)
         if self.memory is None:
             sizes = {"num_clusters": self.num_clusters, "heads": self.heads}
-            self.memory = ClusterMemory(num_images, self.out_dim, crops=self.memory_crops, **sizes)
+            self.memory = ClusterMemory(images, self.out_dim, crops=self.memory_crops, **sizes)
         rows = len(self.memory)
-        check_same_images("deepcluster_v2", f"the memory has {rows} rows", rows, num_images)
+        check_same_images("deepcluster_v2", f"the memory has {rows} rows", rows, images)
 
     @property
     def _memory(self) -> ClusterMemory:
