@@ -86,7 +86,7 @@ def to_grey_(x: Tensor) -> Tensor:
     return x.copy_(luminance(x).expand_as(x))
 
 
-def solarize_(x: Tensor, threshold: float) -> Tensor:
+def solarize_(x: Tensor, threshold: Tensor | float) -> Tensor:
     """Invert all values from ``threshold`` on."""
     return x.copy_(torch.where(x >= threshold, 1 - x, x))
 

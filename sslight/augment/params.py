@@ -25,16 +25,19 @@ _SLOT = {
         (
             *("flip", "vertical_flip", "jitter", "brightness", "contrast", "saturation", "hue"),
             *("order", "grey", "blur", "sigma", "solarize"),
+            *("photometric", "levels", "sharpness", "threshold"),
         )
     )
 }
 _SLOTS = 2 * ATTEMPTS + 2 + len(_SLOT)
 
 #: Columns of ``params["table"]``, float32. ``order`` counts ORDERS; where the jitter is off all
-#: four factors are neutral. ``sigma`` is 0 where there is no blur. The rest are 0 or 1.
+#: four factors are neutral. ``sigma`` is 0 where there is no blur, ``levels`` where the photometric
+#: operations are off. The rest are 0 or 1.
 COLUMNS = (
     *("flip", "vertical_flip", "brightness", "contrast", "saturation", "hue"),
     *("order", "grey", "sigma", "solarize"),
+    *("levels", "sharpness", "threshold"),
 )
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 ORDERS = tuple(permutations((BRIGHTNESS, CONTRAST, SATURATION, HUE)))
@@ -129,6 +132,12 @@ def _table(spec: ViewSpec, draws: Tensor) -> Tensor:
     low, high = spec.blur_sigma
     sigma = low + drawn("sigma") * (high - low)
     columns["sigma"] = torch.where(drawn("blur") < spec.blur, sigma, 0.0)
+    # PIRL's in VISSL, on 8 bits: of 4 to 8 bits, a factor of 0.1 to 1.9, inverted from 0 to 256 on
+    changed = drawn("photometric") < spec.photometric
+    bits = 4 + (drawn("levels") * 5).to(torch.int64)
+    columns["levels"] = torch.where(changed, torch.ones_like(bits) << bits, 0)
+    columns["sharpness"] = torch.where(changed, 0.1 + drawn("sharpness") * 1.8, 1.0)
+    columns["threshold"] = torch.where(changed, (drawn("threshold") * 257).floor() / 255, 2.0)
     return torch.stack([columns[name].to(torch.float32) for name in COLUMNS], 1)
 
 
@@ -137,6 +146,7 @@ def affected_rows(table: Tensor) -> dict[str, Tensor]:
     names = ("flip", "vertical_flip", "grey", "solarize")
     rows = {name: column(table, name).nonzero().squeeze(1) for name in names}
     rows["blur"] = column(table, "sigma").nonzero().squeeze(1)
+    rows["photometric"] = column(table, "levels").nonzero().squeeze(1)
     place = _place_of_hue(table)
     turned = column(table, "hue") != 0
     for k in range(4):

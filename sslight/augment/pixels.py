@@ -18,6 +18,7 @@ from sslight.augment.params import (
     column,
     unpack_rows,
 )
+from sslight.augment.photometric import photometric_
 from sslight.augment.spec import ViewSpec
 from sslight.augment.twist import twist_
 
@@ -27,6 +28,9 @@ _ALONE = 1 << 16
 #: Smaller ones are finished this many values at a time: fewer would cost more in calls than they
 #: save in the cache, more would only cost memory.
 _PIECE = 1 << 20
+
+#: Columns that the photometric operations take.
+PHOTOMETRIC = ("levels", "sharpness", "threshold")
 
 #: What a view's parameters hold for each image, and is cut with them.
 _PER_IMAGE = ("table", "blend", "twist")
@@ -76,20 +80,20 @@ def finish_batch_(x: Tensor, params: Params, rows: dict[str, Tensor], spec: View
     _change_(x, rows["vertical_flip"], lambda part: part.flip(2))
     if spec.twists:
         twist_(x, params["twist"])
-    else:
-        _recolour_(x, params, rows, spec)
+    elif spec.jitter > 0:
+        hue_rows = [rows[f"hue{k}"] for k in range(4)]
+        jitter_(x, params["blend"], column(table, "hue"), hue_rows)
+    if len(rows["photometric"]):
+        drawn = table.index_select(0, rows["photometric"])
+        values = [column(drawn, name).view(-1, 1, 1, 1) for name in PHOTOMETRIC]
+        _change_(x, rows["photometric"], lambda part: photometric_(part, *values))
+    if not spec.twists:
+        _change_(x, rows["grey"], color.to_grey_)
     if len(rows["blur"]):
         sigma = column(table, "sigma").index_select(0, rows["blur"])
         _change_(x, rows["blur"], lambda part: gaussian_blur(part, sigma, spec.kernel))
     _change_(x, rows["solarize"], partial(color.solarize_, threshold=spec.solarize_threshold))
     color.normalise_(x, spec.mean, spec.std)
-
-
-def _recolour_(x: Tensor, params: Params, rows: dict[str, Tensor], spec: ViewSpec) -> None:
-    if spec.jitter > 0:
-        hue_rows = [rows[f"hue{k}"] for k in range(4)]
-        jitter_(x, params["blend"], column(params["table"], "hue"), hue_rows)
-    _change_(x, rows["grey"], color.to_grey_)
 
 
 def _change_(x: Tensor, rows: Tensor, operation: Callable[[Tensor], Tensor]) -> None:
@@ -108,8 +112,10 @@ def _finish_one_(x: Tensor, values: dict[str, float], spec: ViewSpec, twist: Ten
     else:
         factors = [values[name] for name in ("brightness", "contrast", "saturation", "hue")]
         jitter_one_(x, factors, int(values["order"]))
-        if values["grey"]:
-            color.to_grey_(x)
+    if values["levels"]:
+        photometric_(x, *(values[name] for name in PHOTOMETRIC))
+    if values["grey"] and twist is None:
+        color.to_grey_(x)
     if values["sigma"]:
         blur_one_(x, values["sigma"], spec.kernel)
     if values["solarize"]:

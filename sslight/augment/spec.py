@@ -11,6 +11,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Colors = Literal["exact", "linear"]
 
+#: Fields that are the probability of an operation.
+PROBABILITIES = ("flip", "vertical_flip", "jitter", "photometric", "grey", "blur", "solarize")
+
 #: Fields whose operation is defined on red, green and blue.
 _NEEDS_RGB = ("contrast", "saturation", "hue", "grey")
 
@@ -19,8 +22,9 @@ _NEEDS_RGB = ("contrast", "saturation", "hue", "grey")
 class ViewSpec:
     """One kind of view; ``count`` of them are cut from each image.
 
-    The operations are applied in this order: crop, flips, colour jitter, grey, blur, solarize,
-    normalisation. Each is off at its default. A probability is drawn per sample and view.
+    The operations are applied in this order: crop, flips, colour jitter, photometric ones, grey,
+    blur, solarize, normalisation. Each is off at its default. A probability is drawn per sample and
+    view.
 
     Args:
         size: Height and width of the view in pixels.
@@ -44,9 +48,11 @@ class ViewSpec:
         saturation: As ``brightness``.
         hue: A float ``h`` draws the shift, in turns of the colour circle, from [-h, h]; or
             (low, high) within [-0.5, 0.5].
+        photometric: Probability of PIRL's four operations together, as in VISSL: posterize to 4 to
+            8 bits, sharpness times 0.1 to 1.9, solarize from any threshold, autocontrast.
         grey: Probability of a grey image (three equal channels).
         colors: ``exact``: jitter and grey as torchvision computes them; ``linear``: as one matrix
-            per image, see :mod:`sslight.augment.twist`.
+            per image, before the photometric operations, see :mod:`sslight.augment.twist`.
         blur: Probability of a Gaussian blur.
         blur_sigma: Range of the blur's standard deviation in pixels.
         blur_kernel: Odd width of the blur's kernel; None for a tenth of the size as in SimCLR:
@@ -78,6 +84,7 @@ class ViewSpec:
     contrast: float | tuple[float, float] = 0.0
     saturation: float | tuple[float, float] = 0.0
     hue: float | tuple[float, float] = 0.0
+    photometric: float = 0.0
     grey: float = 0.0
     colors: Colors = "exact"
     blur: float = 0.0
@@ -92,7 +99,7 @@ class ViewSpec:
     def __post_init__(self) -> None:
         self._freeze_sequences()
         self._check_sizes()
-        for name in ("flip", "vertical_flip", "jitter", "grey", "blur", "solarize"):
+        for name in PROBABILITIES:
             _within(name, getattr(self, name), 0.0, 1.0, "a probability")
         _within("solarize_threshold", self.solarize_threshold, 0.0, 1.0, "a value")
         for name in ("scale", "ratio", "blur_sigma"):

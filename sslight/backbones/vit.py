@@ -51,6 +51,7 @@ def vit(
     class_token: bool = True,
     pooling: Literal["cls", "avg"] = "cls",
     dropout: float = 0.0,
+    attention_drop: float = 0.0,
     drop_path: float = 0.0,
     drop_path_uniform: bool = False,
     layer_scale: float | None = None,
@@ -74,7 +75,8 @@ def vit(
         registers: Number of register tokens.
         class_token: Have a class token.
         pooling: The embedding: the class token, or the mean of the patch tokens.
-        dropout: Dropout rate inside the blocks.
+        dropout: Dropout rate behind the attention and inside the MLPs.
+        attention_drop: Dropout rate of the attention's weights.
         drop_path: Stochastic-depth rate of the last block, linear from 0.
         drop_path_uniform: Give all blocks that rate, as DINOv2 does.
         layer_scale: Initial value of the layer scale, such as DINOv2's 1.0e-5; null for none.
@@ -101,6 +103,7 @@ def vit(
         class_token=class_token,
         pooling=pooling,
         dropout=dropout,
+        attention_drop=attention_drop,
         drop_path=drop_path,
         drop_path_uniform=drop_path_uniform,
         layer_scale=layer_scale,

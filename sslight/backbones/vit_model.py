@@ -55,6 +55,7 @@ class VisionTransformer(nn.Module):
         pooling: What ``forward`` gives: the class token or the mean of the patch tokens, both after
             the last norm.
         dropout: Rate behind the attention and each linear layer of the MLPs.
+        attention_drop: Rate of the attention's weights.
         drop_path: Stochastic-depth rate of the last block, linear from 0.
         drop_path_uniform: Give all blocks that rate.
         layer_scale: Initial value of the branches' factors; None for none.
@@ -78,6 +79,7 @@ class VisionTransformer(nn.Module):
         class_token: bool = True,
         pooling: Literal["cls", "avg"] = "cls",
         dropout: float = 0.0,
+        attention_drop: float = 0.0,
         drop_path: float = 0.0,
         drop_path_uniform: bool = False,
         layer_scale: float | None = None,
@@ -105,6 +107,7 @@ class VisionTransformer(nn.Module):
                 width,
                 heads,
                 dropout=dropout,
+                attention_drop=attention_drop,
                 drop_path=drop_path * (1 if drop_path_uniform else i / max(depth - 1, 1)),
                 layer_scale=layer_scale,
                 mlp=mlp,

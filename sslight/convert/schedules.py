@@ -86,12 +86,15 @@ def _unscaled(
     """Return the scheduler that VISSL's scaling makes, for a batch of ``base_lr_batch_size``.
 
     VISSL overwrites the values of the file: every peak becomes ``base_value``, an end keeps its
-    ratio to its start, and the start of a linear warmup becomes the rate of one machine's batch.
+    ratio to its start, and the start of a linear warmup becomes the rate of one machine's batch. On
+    one machine a warmup that starts no higher than it ends is dropped.
     """
     if node.get("name") != "composite":
         return _rebased(tree, node, base, batch, kind)
     parts = [_rebased(tree, dict(part), base, batch, kind) for part in node["schedulers"]]
-    kept = [p for p in parts if not (p["name"] == "linear" and p["start_value"] >= p["end_value"])]
+    factor = global_batch(tree) / batch
+    dropped = nodes(tree) == 1 and factor <= _scale(factor, kind)
+    kept = [part for part in parts if not (dropped and part["name"] == "linear")]
     if len(kept) == 1 < len(parts):
         tree.tell(
             key,
@@ -111,8 +114,7 @@ def _rebased(
         return {**node, "start_value": base, "end_value": base * end / start if start else 0.0}
     if name == "linear":
         factor = global_batch(tree) / batch
-        scale = factor**0.5 if kind == "sqrt" else factor
-        start = base * (factor / nodes(tree)) / scale
+        start = base * (factor / nodes(tree)) / _scale(factor, kind)
         return {**node, "start_value": round(start, 10), "end_value": base}
     if name in ("multistep", "step"):
         values = _numbers(node["values"])
@@ -121,3 +123,8 @@ def _rebased(
     if name == "constant":
         return {**node, "value": base}
     return {**node, "start_value": base, "base_value": base}
+
+
+def _scale(factor: float, kind: str) -> float:
+    """By what the automatic scaling multiplies a rate for ``factor`` times the base batch."""
+    return factor**0.5 if kind == "sqrt" else factor

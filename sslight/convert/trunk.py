@@ -27,6 +27,12 @@ _VIT_SHAPES = {
     "l": (1024, 24, 16),
     "h": (1280, 32, 16),
 }
+#: Rates of a vision transformer's drops, theirs -> ours.
+_RATES = {
+    "DROPOUT_RATE": "dropout",
+    "ATTENTION_DROPOUT_RATE": "attention_drop",
+    "DROP_PATH_RATE": "drop_path",
+}
 #: Trunks whose name decides: what to write in their place.
 ELSEWHERE = {
     "xcit": "timm/xcit_small_12_p16_224",
@@ -114,7 +120,7 @@ def _vit(tree: VisslTree) -> dict[str, Any]:
 def _vit_options(tree: VisslTree, v: str) -> dict[str, Any]:
     size = tree.whole(f"{v}.IMAGE_SIZE", 224)
     found: dict[str, Any] = {"image_size": size} if size != 224 else {}
-    for theirs, ours in (("DROPOUT_RATE", "dropout"), ("DROP_PATH_RATE", "drop_path")):
+    for theirs, ours in _RATES.items():
         value = tree.number(f"{v}.{theirs}", 0)
         found |= {ours: value} if value else {}
     for key in ("CLASSIFIER", "QKV_BIAS", "QK_SCALE"):

@@ -134,6 +134,10 @@ def _jitter(view: View, step: Step) -> None:
             view[name] = step[name]
 
 
+def _photometric(view: View, step: Step) -> None:
+    view["photometric"] = float(step.get("p", 0.66))
+
+
 def _grey(view: View, step: Step) -> None:
     view["grey"] = float(step.get("p", 0.1))
 
@@ -162,6 +166,7 @@ _CHANGES: dict[str, Callable[[View, Step], None]] = {
     "ImgPilColorDistortion": _distortion,
     "ImgPilRandomColorJitter": _random_jitter,
     "ColorJitter": _jitter,
+    "ImgPilRandomPhotometric": _photometric,
     "RandomGrayscale": _grey,
     "ImgPilGaussianBlur": _blur,
     "ImgPilRandomSolarize": _solarize,
@@ -203,6 +208,7 @@ def _pirl(tree: VisslTree, steps: list[Step]) -> View:
     view = _all(tree, "DATA.TRAIN.TRANSFORMS", [s for s in steps if "Patches" not in s["name"]])[0]
     strength = round(view.get("brightness", 0.0) / 0.4, 6)
     found |= {"strength": strength} if strength != 1 else {}
+    found |= {"photometric": view["photometric"]} if view.get("photometric") else {}
     return found | {"grey": view.get("grey", 0.0)} | _normalisation(view)
 
 

@@ -69,6 +69,7 @@ def prototype_distillation(
     student: Tensor,
     teacher: Tensor,
     *,
+    crops: int = 1,
     student_temperature: float = 0.1,
     teacher_temperature: float = 0.03,
     iterations: int = 3,
@@ -77,21 +78,35 @@ def prototype_distillation(
 
     The losses of VISSL that distil SwAV and DINO: the teacher's scores become shares of prototypes,
     by Sinkhorn over all ranks (every prototype gets its part of the batch) or row by row by a
-    softmax; the mean over the batch.
+    softmax. A crop that the teacher saw is to have its own shares, a further (local) crop those of
+    each crop that the teacher saw of its image; the mean over all such pairs.
 
     Args:
-        student: Scores ``[B, K]``.
-        teacher: Scores ``[B, K]`` of the same images; they get no gradient.
+        student: Scores ``[VB, K]`` of V crops, crop-major, those that the teacher saw first.
+        teacher: Scores ``[GB, K]`` of the first G of them; they get no gradient.
+        crops: G.
         student_temperature: Of the student's softmax.
         teacher_temperature: Sinkhorn's epsilon, or of the softmax.
         iterations: Rounds of Sinkhorn; 0 for the softmax.
     """
-    _check_pair("prototype_distillation", student, teacher)
+    seen, images = len(teacher), max(len(teacher) // max(crops, 1), 1)
+    _check_pair("prototype_distillation", student[:seen], teacher)
+    if crops < 1 or seen % crops or len(student) % images:
+        raise ValueError(
+            f"prototype_distillation: {len(student)} scores of the student and {seen} of the "
+            f"teacher are no whole crops of the same images, with crops={crops}."
+        )
     if iterations:
         shares = sinkhorn(teacher, teacher_temperature, iterations)
     else:
         shares = (teacher.detach() / teacher_temperature).softmax(1)
-    return -(shares * (student / student_temperature).log_softmax(1)).sum(1).mean()
+    logs = (student / student_temperature).log_softmax(1)
+    own = -(shares * logs[:seen]).sum(1)  # [GB]
+    if len(student) == seen:
+        return own.mean()
+    mean = shares.view(crops, images, -1).mean(0)  # of the G pairs that a local crop is in
+    local = -(mean * logs[seen:].view(-1, *mean.shape)).sum(2)  # [V - G, B]
+    return (own.mean() + len(local) * local.mean()) / (1 + len(local))
 
 
 def _own(x: Tensor, target: Tensor) -> Tensor:

@@ -35,15 +35,17 @@ class Data2Vec(SSLModule):
         momentum: tau, constant for images in the paper.
         target_blocks: K.
         beta: Where the loss turns from a parabola to a line.
+        normalize_average: Layer-normalise the mean of the blocks once more, as the authors'
+            commands for ImageNet do.
         fixed_positions: The backbone's positions are fixed sines and cosines, as MAE's, instead of
             its own learnt ones. In short trainings those say too little of where a masked patch is.
 
     Note:
         The paper shares patch and position embeddings between student and teacher, to save memory;
         here the teacher averages all parameters. It prefers outputs of blocks before their last
-        residual connection; as in its public code for images, they are taken after it (that code
-        can also normalise the average once more). With a range of mask ratios, micro-batches of an
-        accumulated step weigh the same, however many of their patches are masked.
+        residual connection; as in its public code for images, they are taken after it. With a
+        range of mask ratios, micro-batches of an accumulated step weigh the same, however many of
+        their patches are masked.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("views", "masks")
@@ -58,6 +60,7 @@ class Data2Vec(SSLModule):
         momentum: float | Schedule = 0.9998,
         target_blocks: int = 6,
         beta: float = 2.0,
+        normalize_average: bool = False,
         fixed_positions: bool = False,
     ) -> None:
         super().__init__(backbone, optim)
@@ -67,6 +70,7 @@ class Data2Vec(SSLModule):
                 f"and {beta}."
             )
         self.target_blocks, self.beta = target_blocks, beta
+        self.normalize_average = normalize_average
         ensure_mask_token(self.backbone)
         if fixed_positions:
             fix_positions(self.backbone)
@@ -96,4 +100,5 @@ class Data2Vec(SSLModule):
         outputs = teacher.block_outputs(images, self.target_blocks)
         embedding = pooled(teacher, teacher.norm(outputs[-1]))
         patches = [normalised_tokens(output[:, teacher.n_prefix :]) for output in outputs]
-        return torch.stack(patches).mean(0), embedding
+        targets = torch.stack(patches).mean(0)
+        return normalised_tokens(targets) if self.normalize_average else targets, embedding

@@ -22,12 +22,14 @@ from sslight.types import Batch, StepOutput
 class Distill(SSLModule):
     """Distillation from a frozen teacher (Hinton et al., 2015, arXiv:1503.02531, and later ones).
 
-    Student and teacher see the same views. A head on the student's embedding learns, by ``kind``:
+    Student and teacher see the same views, except that for ``prototypes`` local ones are the
+    student's alone. A head on the student's embedding learns, by ``kind``:
 
     - ``features``: the teacher's embedding, ``2 - 2 cos`` (SimReg, arXiv:2201.05131);
     - ``similarities``: its similarities to a queue of its own embeddings (SEED, arXiv:2101.04731);
     - ``prototypes``: its assignments of images to its prototypes, by Sinkhorn or softmax (VISSL's
-      distillation of SwAV and DINO); the teacher is a method with prototypes;
+      distillation of SwAV and DINO), local views those of all global ones; the teacher is a method
+      with prototypes;
     - ``soft``: its class probabilities and the labels, ``alpha T^2 KL + (1 - alpha) CE`` (Hinton et
       al.); the teacher is a classifier.
 
@@ -66,7 +68,8 @@ class Distill(SSLModule):
         65536 times 2048 takes 512 MiB. SEED's code has a teacher temperature of 0.0001.
 
         For ``prototypes`` VISSL can also compare the student with the teacher's own prototypes,
-        swap crops and keep a queue. Sinkhorn sees all views of a batch together.
+        assign one global crop only, swap crops and keep a queue. Sinkhorn sees all global views of
+        a batch together.
 
         Micro-batches of an accumulated step weigh the same, however many of the labels that
         ``soft`` reads are known.
@@ -145,6 +148,11 @@ class Distill(SSLModule):
         """Compute the loss of the kind, over all views of the batch."""
         views, label = batch["views"], batch.get("label")
         embedding = forward_crops(self.backbone, views)  # [VB, D]
-        target = forward_crops(self.teacher, views)  # [VB, P]
         labels = None if label is None else torch.cat([label] * len(views))
-        return StepOutput(self.objective(embedding, target, labels), embedding=embedding)
+        if self.kind == "prototypes":
+            seen = views[: batch.get("n_global", len(views))]
+            target = forward_crops(self.teacher, seen)  # [GB, P]
+            loss = self.objective(embedding, target, labels, crops=len(seen))
+        else:
+            loss = self.objective(embedding, forward_crops(self.teacher, views), labels)
+        return StepOutput(loss, embedding=embedding)

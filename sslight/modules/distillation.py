@@ -209,10 +209,20 @@ class Assignments(nn.Module):
             "teacher_temperature": teacher_temperature,
         }
 
-    def forward(self, embedding: Tensor, target: Tensor, label: Tensor | None) -> Tensor:
-        """Compute the loss; labels are not looked at."""
-        scores, rounds = self.head(embedding), self.iterations
-        return prototype_distillation(scores, target, iterations=rounds, **self.temperatures)
+    def forward(
+        self, embedding: Tensor, target: Tensor, label: Tensor | None, crops: int = 1
+    ) -> Tensor:
+        """Compute the loss; labels are not looked at.
+
+        The teacher's ``target`` ``[GB, K]`` may be of the first ``crops`` = G crops only.
+        """
+        return prototype_distillation(
+            self.head(embedding),
+            target,
+            crops=crops,
+            iterations=self.iterations,
+            **self.temperatures,
+        )
 
 
 class SoftTargets(nn.Module):

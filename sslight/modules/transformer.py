@@ -58,12 +58,15 @@ class LayerScale(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention; one linear layer makes queries, keys and values, in that order."""
 
-    def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, dim: int, heads: int, dropout: float = 0.0, attention_drop: float = 0.0
+    ) -> None:
         super().__init__()
         if dim % heads:
             raise ValueError(f"transformer: the width {dim} is not a multiple of {heads} heads.")
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim)
+        self.attn_drop = nn.Dropout(attention_drop)  # holds the rate: attention itself drops
         self.proj = nn.Linear(dim, dim)
         self.drop = nn.Dropout(dropout)
 
@@ -73,7 +76,8 @@ class Attention(nn.Module):
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, dim // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, N, D / heads] each
         mask = None if valid is None else valid[:, None, None, :]
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        rate = self.attn_drop.p if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=rate)
         out: Tensor = self.drop(self.proj(mixed.transpose(1, 2).reshape(batch, tokens, dim)))
         return out
 
@@ -122,6 +126,7 @@ class Block(nn.Module):
         heads: Attention heads.
         mlp_ratio: Hidden width of the MLP over ``dim``.
         dropout: Rate behind the attention and each linear layer of the MLP.
+        attention_drop: Rate of the attention's weights.
         drop_path: Stochastic-depth rate of both branches.
         layer_scale: Initial factor of both branches; None for no such factor.
         mlp: Kind of MLP.
@@ -134,6 +139,7 @@ class Block(nn.Module):
         *,
         mlp_ratio: int = 4,
         dropout: float = 0.0,
+        attention_drop: float = 0.0,
         drop_path: float = 0.0,
         layer_scale: float | None = None,
         mlp: MlpKind = "gelu",
@@ -145,7 +151,7 @@ class Block(nn.Module):
 
         kind = Mlp if mlp == "gelu" else SwiGLU
         self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.attn = Attention(dim, heads, dropout)
+        self.attn = Attention(dim, heads, dropout, attention_drop)
         self.ls1 = scale()
         self.drop_path1 = DropPath(drop_path)
         self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)

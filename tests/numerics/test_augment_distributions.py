@@ -109,6 +109,29 @@ def test_probabilities_and_independence():
     assert distance(sigma, uniform) < BOUND
 
 
+def test_photometric_values_are_vissls():
+    """Whole bits of 4 to 8 and thresholds of 0 to 256, ends included; a factor in [0.1, 1.9)."""
+    table = tables(ViewSpec(32, photometric=0.66, grey=0.2))
+    on = column(table, "levels") > 0
+    p = 0.66
+    assert on.double().mean().item() == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / N))
+    numbers = int(on.sum())
+    bits = torch.bincount(column(table, "levels")[on].log2().long(), minlength=9)
+    assert not bits[:4].any()
+    expected = numbers / 5
+    assert ((bits[4:] - expected) ** 2 / expected).sum() < 24  # 4 degrees of freedom, p = 1e-4
+    uniform = torch.linspace(0.1, 1.9, 2000, dtype=torch.float64)
+    assert distance(column(table, "sharpness")[on], uniform) < BOUND
+    thresholds = column(table, "threshold")[on] * 255
+    torch.testing.assert_close(thresholds, thresholds.round(), rtol=0, atol=1e-4)
+    whole = torch.arange(257).double().repeat(10)
+    assert distance(thresholds.round(), whole) < BOUND
+    assert {0.0, 256.0} <= set(thresholds.round().tolist())
+    drawn = [column(table, name)[on] for name in ("levels", "sharpness", "threshold", "grey")]
+    apart = torch.corrcoef(torch.stack(drawn)) - torch.eye(4)
+    assert apart.abs().max() < 4 / math.sqrt(numbers)
+
+
 def test_neutral_where_the_jitter_is_off():
     table = tables(ViewSpec(32, jitter=0.5, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2))
     off = column(table, "hue") == 0

@@ -10,6 +10,12 @@ from sslight.augment import Views, ViewSpec, color
 from sslight.augment.blur import gaussian_blur, gaussian_kernels
 from sslight.augment.jitter import jitter_, jitter_one_
 from sslight.augment.params import COLUMNS, ORDERS, affected_rows, blends
+from sslight.augment.photometric import (
+    adjust_sharpness_,
+    autocontrast_,
+    photometric_,
+    posterize_,
+)
 
 TOLERANCE = {"rtol": 0, "atol": 1e-5}
 ADJUST = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
@@ -63,6 +69,67 @@ def test_grey_and_solarize(batch):
     for threshold in (0.0, 0.5, 1.0):
         ours = color.solarize_(batch.clone(), threshold)
         torch.testing.assert_close(ours, tv.solarize(batch, threshold), **TOLERANCE)
+
+
+def test_solarize_from_a_threshold_of_each_image(batch):
+    thresholds = [0.0, 0.1, 0.4, 0.5, 1.0, 0.7, 0.9, 0.3]
+    expected = torch.stack([tv.solarize(x, t) for x, t in zip(batch, thresholds, strict=True)])
+    torch.testing.assert_close(color.solarize_(batch.clone(), column(thresholds)), expected)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "values"),
+    [
+        (posterize_, lambda x, n: tv.posterize(x, n.bit_length() - 1), [16, 32, 64, 128, 256] * 2),
+        (adjust_sharpness_, tv.adjust_sharpness, [0.0, 0.1, 0.5, 0.9, 1.0, 1.1, 1.5, 1.9]),
+        (lambda x, _: autocontrast_(x), lambda x, _: tv.autocontrast(x), [0.0] * 8),
+    ],
+    ids=["posterize", "sharpness", "autocontrast"],
+)
+def test_photometric_operations(batch, ours, theirs, values):
+    batch[0] = batch[0] * 0.5 + 0.2  # that there is something to stretch
+    values = values[: len(batch)]
+    expected = torch.stack([theirs(x, v) for x, v in zip(batch, values, strict=True)])
+    torch.testing.assert_close(ours(batch.clone(), column(values)), expected, **TOLERANCE)
+    for x, v, want in zip(batch, values, expected, strict=True):
+        torch.testing.assert_close(ours(x[None].clone(), float(v))[0], want, **TOLERANCE)
+
+
+def test_posterize_of_every_8_bit_value():
+    """As PIL masks bits, but for the grid: levels of 1 / 2^bits in place of 2^(8 - bits) / 255."""
+    values = torch.arange(256)
+    for bits in range(4, 9):
+        ours = posterize_((values / 255).view(1, 1, 16, 16), float(2**bits)).flatten()
+        kept = values & (0xFF << (8 - bits))
+        assert torch.equal((ours * 256).to(torch.int64), kept)
+
+
+def test_sharpness_leaves_images_without_an_inside():
+    x = torch.rand(2, 3, 2, 5)
+    assert torch.equal(adjust_sharpness_(x.clone(), 0.1), x)
+
+
+def posed(x, levels, sharpness, threshold):
+    """The four operations on one image, one after the other, by torchvision."""
+    x = tv.posterize(x, int(levels).bit_length() - 1)
+    x = tv.adjust_sharpness(x, sharpness)
+    return tv.autocontrast(tv.solarize(x, threshold) if threshold <= 1 else x)
+
+
+def test_a_channel_of_one_value_keeps_it():
+    x = torch.rand(256, 1, 1, 1).expand(-1, 3, 9, 9).contiguous()
+    levels, factor = torch.full((256, 1, 1, 1), 128.0), torch.linspace(0.1, 1.9, 256)
+    out = photometric_(x.clone(), levels, factor.view(-1, 1, 1, 1), 2.0)
+    torch.testing.assert_close(out, posterize_(x, 128.0), **TOLERANCE)
+
+
+def test_photometric_is_the_four_in_a_row(batch):
+    batch[3:5] = batch[:2].flip(3)  # of flat images torchvision stretches the rounding
+    drawn = [[16, 32, 64, 256, 128, 16, 64, 32], [0.1, 1.9, 1.0, 0.5, 1.3, 0.7, 1.6, 0.2]]
+    drawn.append([n / 255 for n in (256, 200, 0, 30, 255, 128, 77, 180)])
+    ours = photometric_(batch.clone(), *(column(values) for values in drawn))
+    for x, one, levels, sharpness, threshold in zip(batch, ours, *drawn, strict=True):
+        torch.testing.assert_close(one, posed(x, levels, sharpness, threshold), **TOLERANCE)
 
 
 def test_normalise(batch):
@@ -124,6 +191,8 @@ def replay(image, spec, params, i):
     factors = [values[name] for name in ("brightness", "contrast", "saturation", "hue")]
     for operation in ORDERS[int(values["order"])]:
         x = ADJUST[operation](x, factors[operation])
+    if values["levels"]:
+        x = posed(x, values["levels"], values["sharpness"], values["threshold"])
     x = tv.rgb_to_grayscale(x, 3) if values["grey"] else x
     if values["sigma"]:
         x = tv.gaussian_blur(x, [spec.kernel] * 2, [values["sigma"]] * 2)
@@ -155,3 +224,21 @@ def test_whole_views(side, size):
     for i in range(24):
         expected = replay(images[i], spec, params, i)
         torch.testing.assert_close(views[i], expected, rtol=0, atol=5e-5)  # std magnifies by 4.5
+
+
+@pytest.mark.parametrize(("side", "size"), [(32, 32), (120, 80), (170, 150)])
+def test_whole_views_with_photometric_operations(side, size):
+    """A pixel within rounding of a level or of the threshold may go either way: those are few."""
+    spec = ViewSpec(
+        size, flip=0.5, jitter=0.5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2,
+        photometric=0.66, grey=0.2, blur=0.2,
+    )  # fmt: skip
+    make = Views([spec], seed=1)
+    generator = torch.Generator().manual_seed(0)
+    shape = (24, 3, side, side + 8)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    fetched = make.fetch(images, 2, torch.arange(24))
+    views = make.apply(fetched)["views"][0]
+    expected = torch.stack([replay(images[i], spec, fetched["params"][0], i) for i in range(24)])
+    apart = (views - expected).abs() > 5e-5
+    assert apart.float().mean() < 0.02  # one that is a channel's brightest moves the whole channel

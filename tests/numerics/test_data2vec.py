@@ -28,7 +28,9 @@ def layer_norm(x: Tensor) -> Tensor:
     return (x - mean) / (variance + 1e-5).sqrt()
 
 
-def equations(data2vec: Data2Vec, images: Tensor, mask: Tensor, top: int, beta: float) -> Tensor:
+def equations(
+    data2vec: Data2Vec, images: Tensor, mask: Tensor, top: int, beta: float, again: bool
+) -> Tensor:
     """Equations 1 to 3: targets, then the loss, a patch and a channel at a time."""
     teacher, outputs = data2vec.teacher.teacher, []
     with torch.no_grad():
@@ -40,6 +42,7 @@ def equations(data2vec: Data2Vec, images: Tensor, mask: Tensor, top: int, beta: 
     terms = []
     for b, t in mask.nonzero().tolist():
         target = sum(layer_norm(output[b, t]) for output in outputs[-top:]) / top
+        target = layer_norm(target) if again else target
         predicted = data2vec.predictor.weight @ tokens[b, t] + data2vec.predictor.bias
         for y, f in zip(target, predicted, strict=True):
             apart = (y - f).abs()
@@ -49,13 +52,14 @@ def equations(data2vec: Data2Vec, images: Tensor, mask: Tensor, top: int, beta: 
 
 @pytest.mark.parametrize("top", [1, 2])
 @pytest.mark.parametrize("beta", [0.3, 2.0])
-def test_value_and_gradients_are_the_papers(top: int, beta: float) -> None:
-    ours = method(target_blocks=top, beta=beta)
+@pytest.mark.parametrize("again", [False, True], ids=["", "average"])
+def test_value_and_gradients_are_the_papers(top: int, beta: float, again: bool) -> None:
+    ours = method(target_blocks=top, beta=beta, normalize_average=again)
     made = batch()
     with torch.no_grad():
         for parameter in ours.teacher.teacher.parameters():
             parameter.mul_(1.1)  # not the student any more
-    expected = equations(ours, made["views"][0], made["masks"][0], top, beta)
+    expected = equations(ours, made["views"][0], made["masks"][0], top, beta, again)
     loss = ours.training_loss(made).loss  # type: ignore[arg-type]
     torch.testing.assert_close(loss, expected, rtol=1e-10, atol=0)
     learnt = [p for p in ours.parameters() if p.requires_grad]

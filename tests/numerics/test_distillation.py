@@ -194,6 +194,42 @@ def test_prototypes_in_the_method(options, expected):
     assert_equal(output.loss, loss, [*method.backbone.parameters(), own.weight])
 
 
+@pytest.mark.parametrize("rounds", [0, 3])
+@pytest.mark.parametrize("seen", [1, 2])
+def test_local_crops_learn_each_global_crops_prototypes(seen, rounds):
+    """VISSL's loops: a crop of the teacher's learns its own shares, a further one those of each."""
+    images, total, prototypes = 3, seen + 2, 4
+    student = rows(total * images, prototypes, 0).tanh().requires_grad_()
+    teacher = rows(seen * images, prototypes, 1).tanh()
+    loss = prototype_distillation(
+        student, teacher, crops=seen, teacher_temperature=0.1, iterations=rounds
+    )
+    soft = [torch.stack(distribution(list(row / 0.1))) for row in teacher]
+    codes = torch.stack(sinkhorn_codes(teacher, 0.1, rounds) if rounds else soft).chunk(seen)
+    own = torch.stack([torch.stack(distribution(list(r / 0.1))) for r in student]).chunk(total)
+    pairs = [(g, v) for g in range(seen) for v in (g, *range(seen, total))]
+    terms = [-(codes[g] * own[v].log()).sum(1).mean() for g, v in pairs]
+    assert_equal(loss, torch.stack(terms).mean(), [student])
+
+
+def test_the_teacher_sees_global_crops_only():
+    method = build("prototypes", out_dim=5)
+    views = [torch.randn(4, 3, size, size, dtype=torch.float64) for size in (6, 6, 4, 4)]
+    sizes = []
+    method.teacher.register_forward_hook(lambda _, args, out: sizes.append(args[0].shape))
+    output = method.training_loss({"views": views, "n_global": 2})
+    assert sizes == [(8, 3, 6, 6)]
+    assert output.embedding.shape == (16, 6)
+    globals_only = method.training_loss({"views": views[:2], "n_global": 2}).loss
+    assert abs(output.loss - globals_only) > 1e-3
+
+
+def test_scores_of_other_images_are_refused():
+    for batch, crops in ((8, 2), (7, 1), (9, 0)):
+        with pytest.raises(ValueError, match="no whole crops of the same images"):
+            prototype_distillation(rows(batch, 4, 0), rows(3, 4, 1), crops=crops)
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.1, 0.6, 1.0])
 def test_soft_is_the_weighted_sum_over_known_labels(alpha):
     method = build("soft", temperature=3.0, alpha=alpha)

@@ -13,6 +13,7 @@ def pirl(
     scale: tuple[float, float] = (0.08, 1.0),
     patches_scale: tuple[float, float] = (0.6, 1.0),
     grey: float = 0.2,
+    photometric: float = 0.0,
     mean: Numbers = IMAGENET_MEAN,
     std: Numbers = IMAGENET_STD,
 ) -> list[ViewSpec]:
@@ -25,12 +26,14 @@ def pirl(
         scale: Range of the view's area.
         patches_scale: Range of the area of the crop for patches.
         grey: Probability of a grey view, and of a grey crop.
+        photometric: Probability that a view, or crop, is posterized, sharpened or smoothed,
+            solarized and stretched in contrast; 0.66 in VISSL.
         mean: Per channel; None with ``std=None`` to keep values in [0, 1].
         std: Per channel.
 
     Note:
         VISSL draws colours and flip for each patch by itself, here the patches of an image share
-        them; its random PIL operations (probability 0.66) have no counterpart here.
+        them.
     """
 
     def view(size: int, scale: tuple[float, float], local: bool) -> ViewSpec:
@@ -44,6 +47,7 @@ def pirl(
             contrast=0.4 * strength,
             saturation=0.4 * strength,
             hue=0.2 * strength,
+            photometric=photometric,
             grey=grey,
             mean=mean,
             std=std,

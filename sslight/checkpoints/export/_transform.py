@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sslight.augment.spec import ViewSpec
+from sslight.augment.spec import PROBABILITIES, ViewSpec
 from sslight.checkpoints.loaded import LoadedBackbone
 from sslight.checkpoints.record import view_fields
 from sslight.errors import RefusedRunError
-
-_DRAWN = ("flip", "vertical_flip", "jitter", "grey", "blur", "solarize")
 
 _FILE = '''"""From image files to the network's input: python transform.py photo.jpg."""
 
@@ -42,7 +40,7 @@ def check_view(view: ViewSpec) -> None:
     Raises:
         RefusedRunError: It does.
     """
-    drawn = [name for name in _DRAWN if getattr(view, name) > 0]
+    drawn = [name for name in PROBABILITIES if getattr(view, name) > 0]
     if view.crop == "random":
         drawn.insert(0, "crop: random")
     if drawn:

@@ -94,6 +94,8 @@ def test_pirl_has_a_larger_crop_for_patches():
     assert (cut.size, cut.scale, cut.local) == (255, (0.6, 1.0), True)
     assert (whole.jitter, whole.brightness, whole.hue, whole.grey) == (1, 0.4, 0.2, 0.2)
     assert PRESETS["pirl"](32)[1].size == 36
+    assert [view.photometric for view in PRESETS["pirl"](32)] == [0, 0]
+    assert [view.photometric for view in PRESETS["pirl"](32, photometric=0.66)] == [0.66, 0.66]
 
 
 def test_jigsaw_is_one_square_crop_often_grey():

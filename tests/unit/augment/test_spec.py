@@ -30,6 +30,7 @@ def test_frozen_hashable_picklable_and_lists_become_tuples():
         ({"flip": 1.5}, r"flip is a probability in \[0, 1\], got 1.5"),
         ({"flip": True}, "flip is a probability"),
         ({"jitter": -0.1}, "jitter is a probability"),
+        ({"photometric": 2}, "photometric is a probability"),
         ({"brightness": -1}, "brightness is a strength"),
         ({"contrast": (1.5, 0.5)}, "contrast is a pair"),
         ({"hue": 0.6}, r"hue is a strength in \[0, 0.5\]"),

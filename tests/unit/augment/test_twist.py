@@ -110,6 +110,15 @@ def test_large_images_one_by_one_equal_the_batch(monkeypatch):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
 
 
+def test_photometric_operations_follow_the_matrix():
+    images = [torch.randint(256, (3, 40, 40), dtype=torch.uint8) for _ in range(16)]
+    spec = replace(SPEC, size=40, photometric=1.0, grey=1.0)
+    (view,) = make_views([spec])(images, 0, torch.arange(16))
+    torch.testing.assert_close(view, view[:, :1].expand_as(view), rtol=0, atol=0.1)
+    (plain,) = make_views([replace(spec, photometric=0.0)])(images, 0, torch.arange(16))
+    assert (view - plain).abs().mean() > 0.1
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="colors must be one of exact, linear"):
         ViewSpec(8, colors="quick")

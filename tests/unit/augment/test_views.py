@@ -84,7 +84,7 @@ class _ForbidReads(TorchDispatchMode):
 
 
 def test_the_devices_path_never_waits():
-    make = maker()
+    make = maker(photometric=0.5)
     fetched = make.fetch(images(20), 0, torch.arange(20))
     params = fetched["params"][0]
     with _ForbidReads() as mode:
@@ -94,12 +94,32 @@ def test_the_devices_path_never_waits():
 
 
 def test_any_device():
-    make = maker()
+    make = maker(photometric=0.5)
     fetched = make.fetch(images(6), 0, torch.arange(6))
     params = {k: v.to("meta") if torch.is_tensor(v) else v for k, v in fetched["params"][0].items()}
     out = finish(fetched["views"][0].to("meta"), params, make.specs[0])
     assert out.shape == (6, 3, 32, 32)
     assert out.dtype == torch.float32
+
+
+@pytest.mark.parametrize("size", [32, 152])
+def test_photometric_operations_on_every_path(size, monkeypatch):
+    """Of 8-bit pixels no path rounds another way before the levels, so all give the same ones."""
+    make = Views([ViewSpec(size, flip=0.5, photometric=0.7, grey=0.3)], seed=3)
+    spec, index = make.specs[0], torch.arange(20)
+    fetched = make.fetch(images(20, size, size), 0, index)
+    pixels, params = fetched["views"][0], fetched["params"][0]
+    done = finish(pixels, params, spec)
+    x = to_float(pixels)
+    finish_batch_(x, params, unpack_rows(params["rows"], params["spans"]), spec)
+    torch.testing.assert_close(x, done, rtol=0, atol=2e-5)
+    alone = make(images(20, size, size)[7], 0, 7)[0]
+    torch.testing.assert_close(alone, done[7], rtol=0, atol=2e-5)
+    changed = column(params["table"], "levels") > 0
+    assert 8 < changed.sum() < 20
+    plain = Views([ViewSpec(size, flip=0.5, grey=0.3)], seed=3)(images(20, size, size), 0, index)[0]
+    same = torch.tensor([torch.equal(a, b) for a, b in zip(plain, done, strict=True)])
+    assert torch.equal(same, ~changed)
 
 
 def test_apply_draws_nothing_and_keeps_its_input():
@@ -142,6 +162,8 @@ def test_switching_an_operation_off_leaves_the_other_draws():
     full = maker().fetch(pixels, 0, index)["params"][0]
     less = maker(blur=0.0, jitter=0.0).fetch(pixels, 0, index)["params"][0]
     assert torch.equal(full["crop"], less["crop"])
+    photometric = maker(photometric=0.5).fetch(pixels, 0, index)["params"][0]
+    assert torch.equal(full["table"][:, : len(COLUMNS) - 3], photometric["table"][:, :-3])
     for name in ("flip", "vertical_flip", "grey", "solarize", "order"):
         assert torch.equal(column(full["table"], name), column(less["table"], name))
     assert not column(less["table"], "sigma").any()
@@ -180,6 +202,7 @@ def test_global_and_local_views():
 
 def test_other_channels():
     spec = {"flip": 0.5, "blur": 0.5, "solarize": 0.5, "jitter": 1.0, "brightness": 0.4}
+    spec["photometric"] = 0.5
     for channels in (1, 6):
         make = Views([ViewSpec(32, **spec, mean=(0.5,), std=(0.25,))])
         out = make(images(5, 40, 40, channels), 0)[0]

@@ -80,12 +80,13 @@ def test_errors():
         backbone("vit_s_16", extra={})
 
 
-def test_checkpointed_blocks_change_no_value_and_no_gradient():
+@pytest.mark.parametrize("kind", ["dropout", "attention_drop", "drop_path"])
+def test_checkpointed_blocks_change_no_value_and_no_gradient(kind):
     models = []
     for count in (0, 2):
         torch.manual_seed(0)
         options = {"image_size": 16, "patch_size": 4, "width": 32, "heads": 2, "depth": 3}
-        models.append(backbone("vit_t_16", drop_path=0.3, checkpoint_blocks=count, **options))
+        models.append(backbone("vit_t_16", checkpoint_blocks=count, **{kind: 0.3}, **options))
     images = torch.randn(4, 3, 16, 16)
     for model in models:
         torch.manual_seed(3)

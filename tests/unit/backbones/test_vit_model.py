@@ -68,6 +68,25 @@ def test_weights_go_both_ways_and_tokens_are_timms(name: str):
     theirs.load_state_dict(ours.state_dict(), strict=True)
 
 
+@pytest.mark.parametrize(("kind", "theirs_kind"), [
+    ("attention_drop", "attn_drop_rate"), ("dropout", "proj_drop_rate"),
+])  # fmt: skip
+def test_a_training_network_drops_what_timms_drops(kind: str, theirs_kind: str):
+    timm = pytest.importorskip("timm")
+    shape = {"num_classes": 0, "img_size": 32, "depth": 2}
+    theirs = timm.create_model("vit_tiny_patch16_224", **shape, **{theirs_kind: 0.3}).train()
+    ours = VisionTransformer(
+        image_size=32, patch_size=16, width=192, depth=2, heads=3, **{kind: 0.3}
+    ).train()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    outputs = []
+    for network in (ours, theirs):
+        torch.manual_seed(3)
+        outputs.append(network(images(2, 32)))
+    torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(ours.eval()(images(2, 32)), outputs[0], atol=1e-3)
+
+
 def test_another_norm_epsilon_would_be_noticed():
     timm = pytest.importorskip("timm")
     theirs = timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=32, depth=2).eval()

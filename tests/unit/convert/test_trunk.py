@@ -41,6 +41,13 @@ def tree(**trunk: Any) -> VisslTree:
             {"NAME": "vision_transformer", "VISION_TRANSFORMERS": {"name": "vit_l_16"}},
             {"name": "vit_l_16"},
         ),
+        (
+            {
+                "NAME": "vision_transformer",
+                "VISION_TRANSFORMERS": {"DROPOUT_RATE": 0.1, "ATTENTION_DROPOUT_RATE": 0.2},
+            },
+            {"name": "vit_b_16", "dropout": 0.1, "attention_drop": 0.2},
+        ),
     ],
 )
 def test_trunks(trunk, expected):

@@ -67,4 +67,5 @@ def test_patches():
     tree = VisslTree(parse((VISSL / "pirl.yaml").read_text(), "pirl").tree)
     found = views_of(tree, "pirl")
     assert (found["name"], found["size"], found["patches_size"]) == ("pirl", 224, 255)
-    assert [note.key.rpartition(".")[2] for note in tree.notes] == ["ImgPilRandomPhotometric"]
+    assert found["photometric"] == 0.66
+    assert tree.notes == []

@@ -21,7 +21,7 @@ def test_a_training_network_becomes_deterministic_and_its_batch_norm_still_train
     assert net[3].num_batches_tracked == 4
 
 
-@pytest.mark.parametrize("kind", ["dropout", "drop_path"])
+@pytest.mark.parametrize("kind", ["dropout", "attention_drop", "drop_path"])
 def test_transformers(kind):
     vit = sslight.backbone("vit_t_16", image_size=16, patch_size=4, depth=2, **{kind: 0.5})
     attention = nn.MultiheadAttention(8, 2, dropout=0.5, batch_first=True)

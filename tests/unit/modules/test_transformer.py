@@ -58,11 +58,24 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean():
 
 
 def test_dropout_acts_in_training_only():
-    for layer in (Mlp(8, 16, 0.5), Attention(8, 2, 0.5), SwiGLU(8, 16, 0.5)):
+    attentions = Attention(8, 2, 0.5), Attention(8, 2, attention_drop=0.5)
+    for layer in (Mlp(8, 16, 0.5), *attentions, SwiGLU(8, 16, 0.5)):
         x = torch.randn(2, 4, 8)
         assert not torch.equal(layer(x), layer(x))
         layer.eval()
         assert torch.equal(layer(x), layer(x))
+
+
+def test_attention_drop_drops_weights_of_the_attention():
+    """One token attends to itself alone: each head's weight of 1 becomes 0 or 1 / (1 - rate)."""
+    torch.manual_seed(0)
+    layer, x = Attention(8, 2, attention_drop=0.25).double(), torch.randn(400, 1, 8).double()
+    nn.init.eye_(layer.proj.weight)
+    nn.init.zeros_(layer.proj.bias)
+    factors = (layer(x) / layer.eval()(x)).detach().view(400, 2, 4).mul(3).round(decimals=6)
+    assert factors.unique().tolist() == [0, 4]
+    assert bool((factors == factors[..., :1]).all())  # of a head, not of a channel
+    assert float((factors == 0).float().mean()) == pytest.approx(0.25, abs=0.05)
 
 
 def test_layer_scale_and_init():
