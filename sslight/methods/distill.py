@@ -12,7 +12,7 @@ from sslight.backbones.protocol import as_backbone
 from sslight.checkpoints.teacher import check_classes, check_scale, load_teacher
 from sslight.class_metrics import class_metrics
 from sslight.module import SSLModule
-from sslight.modules.distillation import HeadSizes, Kind, Lesson, Temperatures
+from sslight.modules.distillation import Kind, Lesson
 from sslight.modules.frozen import Frozen
 from sslight.modules.multicrop import forward_crops
 from sslight.optim import Recipe
@@ -96,9 +96,18 @@ class Distill(SSLModule):
     ) -> None:
         super().__init__(backbone, optim)
         self.kind = kind
-        sizes = HeadSizes(hidden_dim, layers, out_dim)
-        pair = Temperatures(student_temperature, teacher_temperature)
-        self.lesson = Lesson(kind, sizes, pair, temperature, alpha, queue_size, sinkhorn_iterations)
+        self.lesson = Lesson(
+            kind=kind,
+            hidden_dim=hidden_dim,
+            layers=layers,
+            out_dim=out_dim,
+            temperature=temperature,
+            alpha=alpha,
+            queue_size=queue_size,
+            sinkhorn_iterations=sinkhorn_iterations,
+            student_temperature=student_temperature,
+            teacher_temperature=teacher_temperature,
+        )
         self.lesson.check_teacher(given=teacher is not None)
         if self.lesson.compares_images:
             self.accumulation = "approximate"  # type: ignore[misc]

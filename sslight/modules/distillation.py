@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -32,61 +32,53 @@ _TEMPERATURES: dict[Kind, tuple[float, float]] = {
 _GIVES: dict[Kind, Gives] = {"prototypes": "prototypes", "soft": "classes"}
 
 
-class HeadSizes(NamedTuple):
-    """Of the student's head: width of hidden layers, linear layers, width of a projection."""
-
-    hidden_dim: int
-    layers: int
-    out_dim: int
-
-
-class Temperatures(NamedTuple):
-    """Of the student's softmax and the teacher's; None for the kind's own."""
-
-    student: float | None
-    teacher: float | None
-
-    def of(self, kind: Kind) -> tuple[float, float]:
-        """Fill in those that were not given."""
-        student, teacher = _TEMPERATURES.get(kind, (1.0, 1.0))
-        return (
-            student if self.student is None else self.student,
-            teacher if self.teacher is None else self.teacher,
-        )
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lesson:
     """What is to be learnt, said before it is known how wide the teacher's outputs are.
 
     Args:
         kind: Which of the objectives below.
-        sizes: Of the head; ``soft`` has a linear one, and only ``prototypes`` a projection.
-        temperatures: Of ``similarities`` and ``prototypes``.
+        hidden_dim: Width of the head's hidden layers; the head of ``soft`` is linear.
+        layers: Linear layers of the head.
+        out_dim: Width of the projection of ``prototypes``.
         temperature: T of ``soft``.
         alpha: Share of the teacher's part in ``soft``.
         queue_size: Embeddings in the queue of ``similarities``.
         sinkhorn_iterations: Rounds of Sinkhorn in ``prototypes``; 0 for a softmax.
+        student_temperature: Of ``similarities`` and ``prototypes``; None for the kind's own.
+        teacher_temperature: Likewise.
     """
 
     kind: Kind
-    sizes: HeadSizes
-    temperatures: Temperatures
+    hidden_dim: int
+    layers: int
+    out_dim: int
     temperature: float
     alpha: float
     queue_size: int
     sinkhorn_iterations: int
+    student_temperature: float | None
+    teacher_temperature: float | None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be learnt."""
         if self.kind not in get_args(Kind):
             raise ValueError(f"distill: kind is {self.kind!r}; use one of {get_args(Kind)}.")
-        lowest = min(self.temperature, *self.temperatures.of(self.kind))
+        lowest = min(self.temperature, *self.temperatures)
         if not 0 <= self.alpha <= 1 or lowest <= 0 or self.sinkhorn_iterations < 0:
             raise ValueError(
                 f"distill: alpha is {self.alpha}, use 0 to 1; temperatures are above 0, "
                 "sinkhorn_iterations 0 or more."
             )
+
+    @property
+    def temperatures(self) -> tuple[float, float]:
+        """Of student and teacher."""
+        student, teacher = _TEMPERATURES.get(self.kind, (1.0, 1.0))
+        return (
+            student if self.student_temperature is None else self.student_temperature,
+            teacher if self.teacher_temperature is None else self.teacher_temperature,
+        )
 
     @property
     def gives(self) -> Gives:
@@ -119,18 +111,16 @@ class Lesson:
             embed_dim: Width of the student's embedding.
             width: Width of what the teacher gives.
         """
-        hidden_dim, layers, out_dim = self.sizes
-        temperatures = self.temperatures.of(self.kind)
         if self.kind == "soft":
             return SoftTargets(embed_dim, width, self.temperature, self.alpha)
         if self.kind == "prototypes":
-            projector = mlp(embed_dim, hidden_dim, out_dim, layers)
-            scores = nn.Sequential(projector, CosineLogits(out_dim, width))
-            return Assignments(scores, self.sinkhorn_iterations, *temperatures)
-        head = mlp(embed_dim, hidden_dim, width, layers)
+            projector = mlp(embed_dim, self.hidden_dim, self.out_dim, self.layers)
+            scores = nn.Sequential(projector, CosineLogits(self.out_dim, width))
+            return Assignments(scores, self.sinkhorn_iterations, *self.temperatures)
+        head = mlp(embed_dim, self.hidden_dim, width, self.layers)
         if self.kind == "features":
             return Regression(head)
-        return Similarities(head, width, self.queue_size, *temperatures)
+        return Similarities(head, width, self.queue_size, *self.temperatures)
 
 
 class Regression(nn.Module):

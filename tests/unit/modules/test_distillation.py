@@ -9,26 +9,27 @@ from sslight.losses.distillation import prototype_distillation
 from sslight.modules.cosine_logits import CosineLogits
 from sslight.modules.distillation import (
     Assignments,
-    HeadSizes,
     Kind,
     Lesson,
     Regression,
     Similarities,
     SoftTargets,
-    Temperatures,
 )
 
 
 def lesson(kind: Kind, **options: object) -> Lesson:
     usual = {
-        "sizes": HeadSizes(16, 2, 4),
-        "temperatures": Temperatures(None, None),
+        "hidden_dim": 16,
+        "layers": 2,
+        "out_dim": 4,
+        "student_temperature": None,
+        "teacher_temperature": None,
         "temperature": 2.0,
         "alpha": 0.5,
         "queue_size": 8,
         "sinkhorn_iterations": 3,
     }
-    return Lesson(kind, **{**usual, **options})
+    return Lesson(kind=kind, **{**usual, **options})
 
 
 @pytest.mark.parametrize(("kind", "built", "gives"), [
@@ -49,7 +50,7 @@ def test_each_kind_has_its_objective(kind, built, gives):
 
 
 def test_heads_have_the_sizes_asked_for():
-    head = lesson("features", sizes=HeadSizes(16, 3, 4)).objective(3, 5).head
+    head = lesson("features", layers=3).objective(3, 5).head
     widths = [m.out_features for m in head.modules() if isinstance(m, nn.Linear)]
     assert widths == [16, 16, 5]
     projector, own = lesson("prototypes").objective(3, 5).head
@@ -60,11 +61,12 @@ def test_heads_have_the_sizes_asked_for():
 
 
 def test_temperatures_are_the_papers_unless_given():
-    assert Temperatures(None, None).of("similarities") == (0.2, 0.01)
-    assert Temperatures(None, None).of("prototypes") == (0.1, 0.03)
-    assert Temperatures(None, 0.07).of("prototypes") == (0.1, 0.07)
-    assert Temperatures(0.3, None).of("similarities") == (0.3, 0.01)
-    built = lesson("similarities", temperatures=Temperatures(0.3, 0.4)).objective(3, 5)
+    assert lesson("similarities").temperatures == (0.2, 0.01)
+    assert lesson("prototypes").temperatures == (0.1, 0.03)
+    assert lesson("prototypes", teacher_temperature=0.07).temperatures == (0.1, 0.07)
+    assert lesson("similarities", student_temperature=0.3).temperatures == (0.3, 0.01)
+    both = {"student_temperature": 0.3, "teacher_temperature": 0.4}
+    built = lesson("similarities", **both).objective(3, 5)
     assert list(built.temperatures.values()) == [0.3, 0.4]
 
 
@@ -84,7 +86,7 @@ def test_what_cannot_be_learnt_is_refused():
     with pytest.raises(ValueError, match="alpha is 2, use 0 to 1"):
         lesson("soft", alpha=2)
     with pytest.raises(ValueError, match="temperatures are above 0"):
-        lesson("similarities", temperatures=Temperatures(None, 0))
+        lesson("similarities", teacher_temperature=0)
     lesson("features").check_teacher(given=False)
     lesson("soft").check_teacher(given=True)
     with pytest.raises(ValueError, match="kind soft learns from a teacher's classes; give it"):
