@@ -84,14 +84,31 @@ class Manifest:
             found.append(f"backbone: there {self.backbone}, now {other.backbone}")
         if self.weights.get("sha256") != other.weights.get("sha256"):
             found.append(f"weights: there {_short(self.weights)}, now {_short(other.weights)}")
-        if _plain(self.view) != _plain(other.view):
-            found.append(f"view: there {self.view}, now {other.view}")
+        there, now = _changed(self.view, other.view)
+        if there != now:
+            found.append(f"view: there {there}, now {now}")
         if self.decode != other.decode:
             found.append(f"decode: there {self.decode}, now {other.decode}")
         mine, theirs = _asked(self.layers), _asked(other.layers)
         if mine != theirs:
             found.append(f"layers: there {mine}, now {theirs}")
         return found
+
+
+def _changed(there: Any, now: Any) -> tuple[Any, Any]:
+    """Both views, reduced to the fields in which they differ.
+
+    A field that one of them lacks came with a later version, and has its default there.
+    """
+    if there is None or now is None:
+        return there, now
+    from sslight.augment.spec import ViewSpec  # needs torch, which reading does without
+
+    fields = dataclasses.fields(ViewSpec)
+    usual = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+    there, now = ({**_plain(usual), **_plain(view)} for view in (there, now))
+    names = [name for name in {**there, **now} if there.get(name) != now.get(name)]
+    return tuple({name: view.get(name) for name in names} for view in (there, now))  # type: ignore[return-value]
 
 
 def _asked(layers: dict[str, LayerEntry]) -> dict[str, str]:

@@ -127,6 +127,23 @@ def test_nothing_is_computed_twice_and_splits_can_be_added(net, tmp_path):
     assert list(load_features(tmp_path)) == ["train", "test"]
 
 
+def test_a_store_of_an_older_version_goes_on(net, tmp_path):
+    """Its view has not all of today's fields; those it lacks were at their defaults."""
+    extract(net, FakeData({"train": 9}), tmp_path)
+    path = tmp_path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["view"]["photometric"], manifest["view"]["anchor"]
+    path.write_text(json.dumps(manifest))
+    data = FakeData({"train": 9, "test": 4})
+    extract(net, data, tmp_path)
+    assert sorted(data.seen) == list(range(4))
+    del manifest["view"]["std"]
+    manifest["view"]["flip"] = 0.5
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=r"view: there {'flip': 0.5}, now {'flip': 0.0}"):
+        extract(net, data, tmp_path)
+
+
 def drafted(data):
     data.decode = "draft"
     return data
@@ -138,7 +155,10 @@ def drafted(data):
         (lambda: (network(1), FakeData({"train": 9}), {}), "weights: there main"),
         (lambda: (network(), FakeData({"train": 9}), {"layers": ["res3"]}), "layers: there"),
         (lambda: (network(), FakeData({"train": 9}), {"dtype": "float16"}), "layers: there"),
-        (lambda: (network(), FakeData({"train": 9}, side=24), {}), "view: there"),
+        (
+            lambda: (network(), FakeData({"train": 9}, side=24), {}),
+            "view: there {'size': 16}, now {'size': 24}",
+        ),
         (
             lambda: (network(), drafted(FakeData({"train": 9})), {}),
             "decode: there exact, now draft",
