@@ -67,7 +67,8 @@ def assert_same_steps(
         torch.testing.assert_close(loss, algorithm(twin, batch, clock), rtol=1e-10, atol=1e-12)
         for name, other in twin.named_parameters():
             if name in trained:
-                torch.testing.assert_close(trained[name].grad, other.grad, rtol=1e-8, atol=1e-12)
+                # threads sum in an order of their own, and entries cancel: rounding is up to 2e-12
+                torch.testing.assert_close(trained[name].grad, other.grad, rtol=1e-8, atol=1e-11)
         tiny.assert_same(tiny.snapshot(twin), tiny.snapshot(method), tolerance=1e-10)
 
 

@@ -19,10 +19,11 @@ def test_it_writes_a_file_and_tells_the_notes(capsys, tmp_path):
     out = tmp_path / "ours.yaml"
     assert cli.main(["convert-config", str(VISSL / "pirl.yaml"), "-o", str(out)]) == 0
     printed = capsys.readouterr()
-    assert "ImgPilRandomPhotometric" in printed.err
+    assert "DATA.TRAIN.DATASET_NAMES" in printed.err
     assert "to fill in (???): 1." in printed.out
     assert out.read_text().startswith("# Converted from VISSL's pirl.yaml")
-    assert "# - DATA.TRAIN.TRANSFORMS.ImgPilRandomPhotometric" in out.read_text()
+    assert "# - DATA.TRAIN.DATASET_NAMES" in out.read_text()
+    assert "photometric: 0.66" in out.read_text()
 
 
 @pytest.mark.parametrize(
