@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -11,8 +11,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Colors = Literal["exact", "linear"]
 
-#: Fields that are the probability of an operation.
-PROBABILITIES = ("flip", "vertical_flip", "jitter", "photometric", "grey", "blur", "solarize")
+#: Fields that are the probability of an operation; the second lot changes colours or sharpness.
+_RETOUCHES = ("jitter", "photometric", "grey", "blur", "solarize")
+PROBABILITIES = ("flip", "vertical_flip", *_RETOUCHES)
 
 #: Fields whose operation is defined on red, green and blue.
 _NEEDS_RGB = ("contrast", "saturation", "hue", "grey")
@@ -194,16 +195,8 @@ class ViewSpec:
     @property
     def of_anchor(self) -> ViewSpec:
         """The anchor's own spec: with the same draws it has the same place and flips."""
-        return ViewSpec(
-            size=self.anchor or self.size,
-            scale=self.scale,
-            ratio=self.ratio,
-            interpolation=self.interpolation,
-            flip=self.flip,
-            vertical_flip=self.vertical_flip,
-            mean=self.mean,
-            std=self.std,
-        )
+        off: dict[str, Any] = dict.fromkeys(_RETOUCHES, 0.0)
+        return replace(self, size=self.anchor or self.size, resize=None, anchor=None, **off)
 
     @property
     def twists(self) -> bool:

@@ -22,8 +22,8 @@ from sslight.augment.spec import Colors, ViewSpec
 _STREAM = 1
 _PARTS = 2
 
-#: Entries of a fetched batch that ``apply`` finishes, and where what was drawn for them is.
-_DRAWN = {"views": "params", "anchors": "anchor_params"}
+#: Entries of a batch that are images, and where what was drawn for them is until ``apply``.
+IMAGES = {"views": "params", "anchors": "anchor_params"}
 
 
 @runtime_checkable
@@ -161,11 +161,11 @@ class Views:
 
         Never waits for the device. Other entries are passed on.
         """
-        rest = {key: value for key, value in batch.items() if key not in _DRAWN.values()}
+        rest = {key: value for key, value in batch.items() if key not in IMAGES.values()}
         specs = {"views": self.each, "anchors": [*self._anchors.values()]}
         device = batch["views"][0].device.type
         with torch.autocast(device, enabled=False):
-            for name, params in _DRAWN.items():
+            for name, params in IMAGES.items():
                 if name in batch:
                     drawn = zip(batch[name], batch[params], specs[name], strict=True)
                     rest[name] = [finish(*view) for view in drawn]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sslight.augment.views import IMAGES
 from sslight.data.transfer import map_tensors, transferred
 
 
@@ -35,5 +36,5 @@ class RawBatch:
 
 def convert_images(batch: dict[str, Any], convert: Callable[[Tensor], Tensor]) -> None:
     """Give a finished batch's images another type, and nothing else in it."""
-    for name in {"views", "anchors"} & batch.keys():
+    for name in IMAGES.keys() & batch.keys():
         batch[name] = [convert(images) for images in batch[name]]

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -295,4 +295,4 @@ class SSLDataModule(pl.LightningDataModule):
             batch = maker.apply(raw.content)
         if self.trainer is not None:
             convert_images(batch, self.trainer.precision_plugin.convert_input)
-        return batch  # type: ignore[return-value]
+        return cast(Batch, batch)

@@ -108,7 +108,7 @@ def _changed(there: Any, now: Any) -> tuple[Any, Any]:
     usual = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
     there, now = ({**_plain(usual), **_plain(view)} for view in (there, now))
     names = [name for name in {**there, **now} if there.get(name) != now.get(name)]
-    return tuple({name: view.get(name) for name in names} for view in (there, now))  # type: ignore[return-value]
+    return {name: there.get(name) for name in names}, {name: now.get(name) for name in names}
 
 
 def _asked(layers: dict[str, LayerEntry]) -> dict[str, str]:

@@ -39,8 +39,8 @@ def simmim_loss(
     Raises:
         ValueError: For shapes that do not agree.
     """
-    pixels_of = images if window is None else locally_normalised(images, window)
-    target = patchify(pixels_of, patch_size)
+    aim = images if window is None else locally_normalised(images, window)
+    target = patchify(aim, patch_size)
     check_prediction("simmim_loss", prediction, target, mask)
     errors = (prediction - target).abs().sum(-1)  # [B, P]
     weight = mask.to(errors.dtype)
@@ -67,7 +67,7 @@ def locally_normalised(images: Tensor, window: int) -> Tensor:
 
     inside = F.avg_pool2d(images.new_ones(images.shape[-2:])[None], window, 1, window // 2)
     count = inside * window**2  # [1, H, W]
-    mean = around(images)
     centred = images - images.mean((-2, -1), keepdim=True)  # squares of small numbers cancel less
-    variance = (around(centred.square()) - around(centred).square()) * count / (count - 1)
-    return (images - mean) / (variance.clamp(min=0) + 1e-6).sqrt()
+    mean = around(centred)
+    variance = (around(centred.square()) - mean.square()) * count / (count - 1)
+    return (centred - mean) / (variance.clamp(min=0) + 1e-6).sqrt()

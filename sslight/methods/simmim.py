@@ -31,10 +31,10 @@ class SimMIM(SSLModule):
         backbone: A vision transformer; it gets a mask token if it has none.
         optim: The optimisation recipe.
         mask_ratio: Share of masked squares, rounded up to whole ones.
-        norm_window: Predict each pixel normalised by mean and deviation of the square around it, of
-            this side in pixels (odd), instead of its value; 47 in the authors' later trainings.
         mask_unit: Side of a square in pixels, a multiple of the patch size that divides the
             image's; null for two patches, the published 32 pixels with patches of 16.
+        norm_window: Predict each pixel normalised by mean and deviation of the square around it, of
+            this side in pixels (odd), instead of its value; 47 in the authors' later trainings.
         fixed_positions: The backbone's positions are fixed sines and cosines, as MAE's, instead of
             its own learnt ones. In short trainings those say too little of where a masked patch is.
 

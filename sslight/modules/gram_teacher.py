@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +26,6 @@ class GramTeacher(Snapshot):
         Larger crops than the student's have more patches; their features are resized to the grid,
         bicubic, which leaves them smoother than those of crops of its size.
         """
-        _, patches = forward_tokens(self.copy, images)
-        theirs = cast(tuple[int, int], self.copy.grid(images[0]))  # type: ignore[operator]
-        return resized_grid(patches, theirs, grid)
+        teacher: Any = self.copy
+        _, patches = forward_tokens(teacher, images)
+        return resized_grid(patches, teacher.grid(images[0]), grid)
