@@ -15,9 +15,6 @@ from sslight.modules.permutations import Criterion, permutation_set
 from sslight.optim import Recipe
 from sslight.types import Batch, StepOutput
 
-#: Patches of an image, from a grid of 3 x 3.
-_PATCHES = 9
-
 #: Sets the draws of permutations apart from others made of the run's seed.
 _STREAM = 0x6A6967
 
@@ -27,7 +24,7 @@ class Jigsaw(SSLModule):
 
     A view is cut into nine jittered patches, which come in one of a set of permutations that are
     far from each other. The backbone embeds each patch by itself; a head narrows each embedding,
-    joins the nine, and classifies which permutation it is, by softmax cross-entropy. Evaluated is
+    joins them all, and classifies which permutation it is, by softmax cross-entropy. Evaluated is
     the backbone.
 
     In a YAML: ``method: {name: jigsaw, num_permutations: 2000}`` with views from
@@ -39,6 +36,8 @@ class Jigsaw(SSLModule):
         num_permutations: Classes; the papers have 100 to 10000.
         criterion: ``average`` or ``minimum``: the Hamming distance to the permutations chosen
             before that the next one maximises.
+        grid: Patches along each side of a view: 3, or 2 for small images, with at most 24
+            permutations.
         hidden_dim: Width to which each patch's embedding is narrowed.
         tile_size: Side of a patch in pixels; None for 64/85 of a cell.
         normalize_patches: Standardise each channel of each patch.
@@ -61,6 +60,7 @@ class Jigsaw(SSLModule):
         *,
         num_permutations: int = 2000,
         criterion: Criterion = "average",
+        grid: int = 3,
         hidden_dim: int = 1000,
         tile_size: int | None = None,
         normalize_patches: bool = False,
@@ -68,15 +68,17 @@ class Jigsaw(SSLModule):
         super().__init__(backbone, optim)
         if num_permutations < 2:
             raise ValueError(f"jigsaw: num_permutations is {num_permutations}; use 2 or more.")
-        self.tile_size, self.normalize_patches = tile_size, normalize_patches
-        chosen = permutation_set(num_permutations, _PATCHES, criterion=criterion)
+        if grid not in (2, 3):
+            raise ValueError(f"jigsaw: grid is {grid}; use 2 or 3.")
+        self.grid, self.tile_size, self.normalize_patches = grid, tile_size, normalize_patches
+        chosen = permutation_set(num_permutations, grid**2, criterion=criterion)
         self.register_buffer("permutations", chosen)
         self.patch_head = nn.Sequential(
             nn.Linear(cast(int, self.backbone.embed_dim), hidden_dim, bias=False),
             nn.BatchNorm1d(hidden_dim),
             nn.ReLU(inplace=True),
         )
-        self.classifier = nn.Linear(_PATCHES * hidden_dim, num_permutations)
+        self.classifier = nn.Linear(grid**2 * hidden_dim, num_permutations)
 
     def training_loss(self, batch: Batch) -> StepOutput:
         """Compute the cross-entropy of the permutations of the batch's puzzles."""
@@ -86,19 +88,19 @@ class Jigsaw(SSLModule):
                 "Use views that make one, such as data.views: {name: jigsaw}."
             )
         patches, permutation = self._puzzles(batch["views"][0], batch["index"])
-        embedding = self.backbone(patches.transpose(0, 1).flatten(0, 1))  # [9B, D], place-major
-        narrowed = self.patch_head(embedding).view(_PATCHES, len(patches), -1)  # [9, B, H]
+        embedding = self.backbone(patches.transpose(0, 1).flatten(0, 1))  # [PB, D], place-major
+        narrowed = self.patch_head(embedding).unflatten(0, (-1, len(patches)))  # [P, B, H]
         logits = self.classifier(narrowed.transpose(0, 1).flatten(1))  # [B, permutations]
         right = (logits.detach().argmax(1) == permutation).to(torch.float32).mean()
         loss = cross_entropy(logits, permutation)
         return StepOutput(loss, embedding=embedding, logs={"top1": right})
 
     def _puzzles(self, view: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Give shuffled patches ``[B, 9, C, h, w]`` and the numbers of their permutations."""
-        epoch = self.clock.epoch
-        patches = jittered_patches(view, index, seed=self.seed, epoch=epoch, size=self.tile_size)
+        """Give shuffled patches ``[B, P, C, h, w]`` and the numbers of their permutations."""
+        seed, epoch, size = self.seed, self.clock.epoch, self.tile_size
+        patches = jittered_patches(view, index, seed=seed, epoch=epoch, size=size, grid=self.grid)
         if self.normalize_patches:
             patches = standardised(patches)
-        draws = uniforms(seed_of(self.seed, _STREAM), epoch, index, 0, 1)[:, 0]
+        draws = uniforms(seed_of(seed, _STREAM), epoch, index, 0, 1)[:, 0]
         permutation = (draws * len(self.permutations)).to(torch.int64)
         return reordered(patches, self.permutations[permutation]), permutation

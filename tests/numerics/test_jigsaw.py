@@ -16,12 +16,12 @@ from sslight.modules.patches import jittered_patches
 CLASSES = 7
 
 
-@pytest.fixture
-def method(monkeypatch) -> Jigsaw:
+@pytest.fixture(params=[3, 2])
+def method(monkeypatch, request) -> Jigsaw:
     monkeypatch.setattr(Jigsaw, "clock", SimpleNamespace(epoch=2))
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    built = Jigsaw(net, num_permutations=CLASSES, hidden_dim=4).double()
+    built = Jigsaw(net, num_permutations=CLASSES, hidden_dim=4, grid=request.param).double()
     built.seed = 5
     return built
 
@@ -33,9 +33,9 @@ def batch() -> dict:
 
 
 def oracle(method: Jigsaw, x: dict) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss, and embeddings ``[9, B, D]``."""
+    """Loss, and embeddings ``[P, B, D]``."""
     images, index = x["views"][0], x["index"]
-    straight = jittered_patches(images, index, seed=5, epoch=2)
+    straight = jittered_patches(images, index, seed=5, epoch=2, grid=method.grid)
     draws = uniforms(seed_of(5, jigsaw._STREAM), 2, index, 0, 1)
     wanted = [int(draw * CLASSES) for draw in draws]
     orders = [method.permutations[k].tolist() for k in wanted]
@@ -44,7 +44,7 @@ def oracle(method: Jigsaw, x: dict) -> tuple[torch.Tensor, torch.Tensor]:
         for image, order in zip(straight, orders, strict=True)
     ]
     linear, norm = method.patch_head[0], method.patch_head[1]
-    narrow = torch.stack([part @ linear.weight.T for part in embeddings])  # [B, 9, H]
+    narrow = torch.stack([part @ linear.weight.T for part in embeddings])  # [B, P, H]
     mean, var = narrow.mean((0, 1)), narrow.var((0, 1), correction=0)
     narrow = ((narrow - mean) / (var + norm.eps).sqrt() * norm.weight + norm.bias).clamp(min=0)
     terms = []

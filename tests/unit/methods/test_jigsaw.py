@@ -27,12 +27,13 @@ def batch(images: int = 4, views: int = 1) -> dict:
     return {"views": x, "index": torch.arange(images)}
 
 
-def test_the_backbone_sees_nine_patches_of_each_image():
-    method, seen = build(tile_size=5), []
+@pytest.mark.parametrize("grid", [3, 2])
+def test_the_backbone_sees_all_patches_of_each_image(grid):
+    method, seen = build(tile_size=5, grid=grid), []
     method.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape))
     output = method.training_loss(batch())
-    assert seen == [(36, 3, 5, 5)]
-    assert output.embedding.shape == (36, 6)
+    assert seen == [(4 * grid**2, 3, 5, 5)]
+    assert output.embedding.shape == (4 * grid**2, 6)
     assert output.logs["top1"] in torch.arange(5) / 4
 
 
@@ -71,5 +72,9 @@ def test_wrong_views_and_numbers_are_refused():
         build().training_loss(batch(views=2))
     with pytest.raises(ValueError, match="num_permutations is 1"):
         build(num_permutations=1)
+    with pytest.raises(ValueError, match="grid is 4; use 2 or 3"):
+        build(grid=4)
+    with pytest.raises(ValueError, match="cannot choose 25 of 4"):
+        build(grid=2, num_permutations=25)
     with pytest.raises(ValueError, match="does not fit a cell"):
         build(tile_size=6).training_loss(batch())
