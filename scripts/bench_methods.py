@@ -28,6 +28,8 @@ from typing import Any
 from _bench import commit
 
 from sslight import config, load_features, metrics, registry
+from sslight.backbones.inputs import input_of
+from sslight.run.assemble import build_data, build_method
 
 REPOSITORY = Path(__file__).parents[1]
 RESULTS = REPOSITORY / "docs" / "learning_matrix.jsonl"
@@ -177,12 +179,11 @@ def evaluated(named: str, run: Path, *overrides: str) -> Row:
 
 
 def _baselines(named: str, composed: Any, out: Path, overrides: list[str]) -> Row:
-    """The same backbone untrained, and raw pixels; each measured once per kind of images."""
+    """The same backbone untrained, and raw pixels; each measured once per kind of both."""
     images = [f"data.{split}={json.dumps(composed['data'][split])}" for split in ("train", "test")]
-    embedded = [composed["backbone"], composed["data"].get("eval_view"), images]
     found = {}
     for label, of, seen, more in (
-        ("untrained", named, embedded, []),
+        ("untrained", named, [*evaluates(composed), images], []),
         ("pixels", "simclr/shapes", images, ["backbone=pixels"]),
     ):
         run = out / f"{label}-{_short(seen)}"
@@ -193,6 +194,16 @@ def _baselines(named: str, composed: Any, out: Path, overrides: list[str]) -> Ro
         row = json.loads(kept.read_text())
         found |= {f"{label}_{figure}": row[figure] for figure in ("knn", "linear")}
     return found
+
+
+def evaluates(composed: Any) -> list[str]:
+    """What an untrained backbone is, and how it sees images: methods change both."""
+    network = build_method(composed, ()).eval_backbone
+    weights = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        weights.update(name.encode() + tensor.numpy().tobytes())
+    view = build_data(composed, ()).clean_view()
+    return [weights.hexdigest(), str(input_of(network)), repr(view)]
 
 
 def _short(value: Any) -> str:

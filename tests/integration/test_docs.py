@@ -231,6 +231,17 @@ def test_real_images_are_learnt_from_their_own_quick_recipe_where_there_is_one()
         assert bench.recipe(method, real=False) == f"{method}/shapes"
 
 
+def test_methods_share_an_untrained_baseline_only_if_it_is_the_same() -> None:
+    bench = script("bench_methods")
+
+    def evaluated(method: str) -> list[str]:
+        return bench.evaluates(bench.composed_and_key(f"{method}/shapes", [])[0])
+
+    assert evaluated("byol") == evaluated("simclr")
+    assert evaluated("colorization") != evaluated("simclr")  # sees lightness, in its own view
+    assert evaluated("mae") != evaluated("simmim")  # same backbone, other initial weights
+
+
 def test_the_page_of_benchmarks_is_written_from_its_figures() -> None:
     bench = script("bench_tables")
     text = bench.PAGE.read_text(encoding="utf-8")
