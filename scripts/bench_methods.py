@@ -48,9 +48,9 @@ STARTS_FROM = {"clusterfit": "init", "distill": "method.teacher"}
 QUICKER = ["trainer.precision=bf16-mixed"]
 QUICKER += [f"callbacks.{name}=null" for name in ("knn", "linear_probe", "view_grid")]
 
-#: Why a method that is not clear cannot be, where that is known.
+#: What is wrong with a method that is not clear, as far as that is known.
 REASONS = {
-    ("jigsaw", "cifar10"): "brightness and edges tell a patch's place",
+    ("jigsaw", "cifar10"): "the recipe: a patch's place can be told without its object",
 }
 
 Row = dict[str, Any]
