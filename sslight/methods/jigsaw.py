@@ -22,10 +22,10 @@ _STREAM = 0x6A6967
 class Jigsaw(SSLModule):
     """Jigsaw puzzles (Noroozi & Favaro, 2016, arXiv:1603.09246), as in Goyal et al. (2019).
 
-    A view is cut into nine jittered patches, which come in one of a set of permutations that are
-    far from each other. The backbone embeds each patch by itself; a head narrows each embedding,
-    joins them all, and classifies which permutation it is, by softmax cross-entropy. Evaluated is
-    the backbone.
+    A view is cut into jittered patches, nine in the papers, which come in one of a set of
+    permutations that are far from each other. The backbone embeds each patch by itself; a head
+    narrows each embedding, joins them all, and classifies which permutation it is, by softmax
+    cross-entropy. Evaluated is the backbone.
 
     In a YAML: ``method: {name: jigsaw, num_permutations: 2000}`` with views from
     ``{name: jigsaw}``.
