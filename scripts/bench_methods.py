@@ -29,6 +29,7 @@ from _bench import commit
 
 from sslight import config, load_features, metrics, registry
 from sslight.backbones.inputs import input_of
+from sslight.checkpoints import weights_digest
 from sslight.run.assemble import build_data, build_method
 
 REPOSITORY = Path(__file__).parents[1]
@@ -199,11 +200,8 @@ def _baselines(named: str, composed: Any, out: Path, overrides: list[str]) -> Ro
 def evaluates(composed: Any) -> list[str]:
     """What an untrained backbone is, and how it sees images: methods change both."""
     network = build_method(composed, ()).eval_backbone
-    weights = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        weights.update(name.encode() + tensor.numpy().tobytes())
     view = build_data(composed, ()).clean_view()
-    return [weights.hexdigest(), str(input_of(network)), repr(view)]
+    return [weights_digest(network.state_dict()), str(input_of(network)), repr(view)]
 
 
 def _short(value: Any) -> str:
