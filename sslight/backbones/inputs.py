@@ -1,11 +1,13 @@
-"""Networks that see something else of an RGB image than its three channels."""
+"""Networks that see something else of an image than it is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sslight.backbones.protocol import in_channels_of
@@ -18,8 +20,36 @@ def lightness(images: Tensor, channels: int) -> Tensor:
     return planes.expand(-1, channels, -1, -1).to(images.dtype)
 
 
+def standardised(images: Tensor, channels: int) -> Tensor:
+    """Bring each channel of each image to mean 0 and standard deviation 1; a flat one to zeros."""
+    precise = images.to(torch.promote_types(images.dtype, torch.float32))
+    std, mean = torch.std_mean(precise, dim=(-2, -1), keepdim=True, correction=0)
+    return ((precise - mean) / (std + 1e-6)).to(images.dtype)
+
+
+Convert = Callable[[Tensor, int], Tensor]
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a network may see.
+
+    Args:
+        convert: From images and the network's number of channels to what it sees.
+        words: What that is.
+        of_rgb: Whether images have three channels, however many the network has.
+    """
+
+    convert: Convert
+    words: str
+    of_rgb: bool = False
+
+
 #: What a network may see, by the name that is kept beside its weights.
-INPUTS: dict[str, Callable[..., Tensor]] = {"lightness": lightness}
+INPUTS = {
+    "lightness": Input(lightness, "the lightness of RGB images in [0, 1]", of_rgb=True),
+    "standardised": Input(standardised, "images of which each channel is standardised"),
+}
 
 
 def see(backbone: nn.Module, what: str | None) -> nn.Module:
@@ -40,8 +70,8 @@ def see(backbone: nn.Module, what: str | None) -> nn.Module:
             f"{type(backbone).__name__} cannot see {what!r}: known are {', '.join(INPUTS)}, and it "
             f"sees {input_of(backbone) or 'images as they are'}."
         )
-    convert = partial(INPUTS[what], channels=in_channels_of(backbone))
-    backbone.register_forward_pre_hook(partial(_converted, convert))
+    convert = partial(_converted, INPUTS[what].convert, in_channels_of(backbone))
+    backbone.register_forward_pre_hook(convert)
     backbone.sees = what  # type: ignore[assignment]
     return backbone
 
@@ -54,9 +84,10 @@ def input_of(backbone: nn.Module) -> str | None:
 
 def image_channels(backbone: nn.Module) -> int:
     """Channels of the images that a backbone is given."""
-    return in_channels_of(backbone) if input_of(backbone) is None else 3
+    what = input_of(backbone)
+    return 3 if what is not None and INPUTS[what].of_rgb else in_channels_of(backbone)
 
 
-def _converted(convert: Callable[[Tensor], Tensor], module: nn.Module, inputs: Any) -> Any:
+def _converted(convert: Convert, channels: int, module: nn.Module, inputs: Any) -> Any:
     images, *rest = inputs
-    return (convert(images), *rest)
+    return (convert(images, channels), *rest)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sslight.backbones.inputs import input_of
+from sslight.backbones.inputs import INPUTS, input_of
 from sslight.checkpoints.adapt import adapted
 from sslight.checkpoints.download import fetch, is_url
 from sslight.checkpoints.formats import read_state
@@ -130,9 +130,10 @@ def _other_input(backbone: nn.Module, path: Path) -> list[str]:
     trained = record.sees if record else None
     if trained == input_of(backbone) or trained is None:
         return []
+    words = INPUTS[trained].words if trained in INPUTS else trained
     return [
-        f"trained on the {trained} of RGB images in [0, 1]; from here on the backbone sees the "
-        "images as they are (extract, eval and load_backbone on the run itself do not)"
+        f"trained on {words}; from here on the backbone sees the images as they "
+        "are (extract, eval and load_backbone on the run itself do not)"
     ]
 
 

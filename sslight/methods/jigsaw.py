@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from sslight.augment.draws import seed_of, uniforms
+from sslight.backbones.inputs import see
 from sslight.losses.classification import cross_entropy
 from sslight.module import SSLModule
-from sslight.modules.patches import jittered_patches, reordered, standardised
+from sslight.modules.patches import jittered_patches, reordered
 from sslight.modules.permutations import Criterion, permutation_set
 from sslight.optim import Recipe
 from sslight.types import Batch, StepOutput
@@ -40,7 +41,8 @@ class Jigsaw(SSLModule):
             permutations.
         hidden_dim: Width to which each patch's embedding is narrowed.
         tile_size: Side of a patch in pixels; None for 64/85 of a cell.
-        normalize_patches: Standardise each channel of each patch.
+        normalize_patches: The backbone sees each channel of each patch standardised, so that its
+            brightness does not tell its place; and it sees whole images so from then on.
 
     Note:
         Head and data are those of Goyal et al. (arXiv:1905.01235) and VISSL: batch norm in the head
@@ -70,7 +72,8 @@ class Jigsaw(SSLModule):
             raise ValueError(f"jigsaw: num_permutations is {num_permutations}; use 2 or more.")
         if grid not in (2, 3):
             raise ValueError(f"jigsaw: grid is {grid}; use 2 or 3.")
-        self.grid, self.tile_size, self.normalize_patches = grid, tile_size, normalize_patches
+        self.grid, self.tile_size = grid, tile_size
+        see(self.backbone, "standardised" if normalize_patches else None)
         chosen = permutation_set(num_permutations, grid**2, criterion=criterion)
         self.register_buffer("permutations", chosen)
         self.patch_head = nn.Sequential(
@@ -99,8 +102,6 @@ class Jigsaw(SSLModule):
         """Give shuffled patches ``[B, P, C, h, w]`` and the numbers of their permutations."""
         seed, epoch, size = self.seed, self.clock.epoch, self.tile_size
         patches = jittered_patches(view, index, seed=seed, epoch=epoch, size=size, grid=self.grid)
-        if self.normalize_patches:
-            patches = standardised(patches)
         draws = uniforms(seed_of(seed, _STREAM), epoch, index, 0, 1)[:, 0]
         permutation = (draws * len(self.permutations)).to(torch.int64)
         return reordered(patches, self.permutations[permutation]), permutation

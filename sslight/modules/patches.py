@@ -77,9 +77,3 @@ def reordered(patches: Tensor, order: Tensor) -> Tensor:
         order: ``[B, P]``.
     """
     return patches[torch.arange(len(patches), device=patches.device)[:, None], order]
-
-
-def standardised(patches: Tensor) -> Tensor:
-    """Bring each channel of each patch ``[..., h, w]`` to mean 0 and standard deviation 1."""
-    std, mean = torch.std_mean(patches, dim=(-2, -1), keepdim=True, correction=0)
-    return (patches - mean) / (std + 1e-6)

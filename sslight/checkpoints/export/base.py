@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from sslight.backbones.inputs import input_of
+from sslight.backbones.inputs import INPUTS, input_of
 from sslight.checkpoints.loaded import LoadedBackbone
 from sslight.checkpoints.record import whole
 
@@ -61,7 +61,7 @@ def plain_state(network: nn.Module) -> dict[str, Tensor]:
 def other_input(loaded: LoadedBackbone) -> str | None:
     """Say so if the network sees something else than the image, which other libraries do not."""
     what = input_of(loaded.backbone)
-    return f"it sees the {what} of images, which that library does not compute" if what else None
+    return f"it sees {INPUTS[what].words}, which that library does not compute" if what else None
 
 
 def difference(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str | None:

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 import sslight
-from sslight.backbones.inputs import image_channels, input_of, lightness, see
+from sslight.backbones.inputs import INPUTS, image_channels, input_of, lightness, see, standardised
+from sslight.checkpoints.save import save_backbone
 
 
 def net(channels: int) -> nn.Module:
@@ -37,6 +38,27 @@ def test_colours_of_one_lightness_look_alike():
     torch.testing.assert_close(lightness(grey, 1), planes, rtol=1e-5, atol=1e-6)
 
 
+def test_standardised_channels_of_each_image():
+    """Mean 0 and deviation 1 of each channel by itself; of a flat one zeros, in any precision."""
+    images = 3 * torch.randn(2, 3, 5, 4, dtype=torch.float64).exp() + 7
+    seen = standardised(images, 3)
+    for image, wanted in zip(images, seen, strict=True):
+        for channel, values in zip(image, wanted, strict=True):
+            expected = (channel - channel.mean()) / channel.std(correction=0)
+            torch.testing.assert_close(values, expected, rtol=1e-5, atol=1e-5)
+    for precision in (torch.float32, torch.bfloat16, torch.float16):
+        assert (standardised(torch.full((1, 1, 4, 4), 0.3, dtype=precision), 1) == 0).all()
+
+
+@pytest.mark.parametrize("what", INPUTS)
+def test_every_input_is_kept_beside_the_weights(what, tmp_path):
+    seeing, images = see(net(3), what), torch.rand(2, 3, 8, 8)
+    save_backbone(seeing, tmp_path / "backbone.safetensors")
+    loaded = sslight.load_backbone(tmp_path / "backbone.safetensors").backbone
+    assert input_of(loaded) == what
+    assert torch.equal(loaded.eval()(images), seeing(images))
+
+
 def test_once_is_enough_and_copies_see_the_same():
     images = torch.rand(2, 3, 8, 8)
     seeing = see(see(net(3), "lightness"), "lightness")
@@ -46,7 +68,7 @@ def test_once_is_enough_and_copies_see_the_same():
 
 def test_nothing_and_something_unknown():
     assert input_of(see(net(3), None)) is None
-    with pytest.raises(ValueError, match="cannot see 'infrared': known are lightness"):
+    with pytest.raises(ValueError, match="'infrared': known are lightness, standardised"):
         see(net(3), "infrared")
 
 

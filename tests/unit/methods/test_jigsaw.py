@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from sslight.backbones.inputs import standardised
 from sslight.methods.jigsaw import Jigsaw
-from sslight.modules.patches import standardised
 
 
 @pytest.fixture(autouse=True)
@@ -47,15 +47,15 @@ def test_every_permutation_is_drawn_by_seed_epoch_and_image(monkeypatch):
     assert not torch.equal(method._puzzles(x["views"][0], x["index"])[1], first)
 
 
-def test_patches_may_be_standardised():
-    patches = build(normalize_patches=True)._puzzles(batch()["views"][0] * 3 + 5, torch.arange(4))[
-        0
-    ]
-    torch.testing.assert_close(patches.mean((-2, -1)), torch.zeros(4, 9, 3), rtol=0, atol=1e-5)
-    torch.testing.assert_close(
-        patches.std((-2, -1), correction=0), torch.ones(4, 9, 3), rtol=0, atol=1e-4
-    )
-    assert (standardised(torch.full((1, 1, 4, 4), 0.3)) == 0).all()
+def test_patches_may_be_standardised_and_then_whole_images_are_too():
+    plain, other = build(tile_size=5), build(tile_size=5, normalize_patches=True)
+    pixels = batch()["views"][0] * 3 + 5
+    assert torch.equal(other.eval_backbone(pixels), plain.eval_backbone(standardised(pixels, 3)))
+    seen = []
+    other.backbone[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    other.training_loss({**batch(), "views": [pixels]})
+    patches = plain._puzzles(pixels, torch.arange(4))[0]
+    assert torch.equal(seen[0], standardised(patches.transpose(0, 1).flatten(0, 1), 3))
 
 
 def test_permutations_are_saved_and_loaded():

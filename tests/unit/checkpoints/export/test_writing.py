@@ -14,7 +14,7 @@ from torch import nn
 
 import sslight
 from sslight import registry
-from sslight.backbones.inputs import see
+from sslight.backbones.inputs import INPUTS, see
 from sslight.checkpoints.export import Provenance, write_export
 from sslight.checkpoints.export._check import Check
 from sslight.checkpoints.export.base import Format, difference
@@ -95,9 +95,10 @@ def test_a_refusal_names_the_formats_that_fit(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_networks_that_see_lightness_stay_with_those_that_compute_it():
+@pytest.mark.parametrize("what", INPUTS)
+def test_networks_that_see_something_else_stay_with_those_that_compute_it(what):
     made = loaded("resnet18", stem="imagenet", width=64)
-    see(made.backbone, "lightness")
+    see(made.backbone, what)
     refused = {name for name, layout in FORMATS.items() if layout.refusal(made)}
     assert {"torchvision", "vissl", "detectron2"} <= refused
     assert not {"safetensors", "onnx", "torch_export"} & refused
