@@ -51,9 +51,11 @@ def build_backbone(config: Mapping[str, Any], trust: Sequence[str]) -> torch.nn.
     return backbone
 
 
-def build_method(config: Mapping[str, Any], trust: Sequence[str]) -> SSLModule:
-    """Build the method around its backbone and recipe."""
-    backbone = build_backbone(config, trust)
+def build_method(
+    config: Mapping[str, Any], trust: Sequence[str], backbone: torch.nn.Module | None = None
+) -> SSLModule:
+    """Build the method around its recipe and its backbone, which is built unless given."""
+    backbone = build_backbone(config, trust) if backbone is None else backbone
     recipe = configs.make(Recipe, config.get("optim"), trust, key="optim")
     method: SSLModule = configs.build(
         "method", config["method"], trust, backbone=backbone, optim=recipe

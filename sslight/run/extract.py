@@ -224,6 +224,7 @@ def _backbone(
     if init:
         report = init_backbone(network, init)
         log.info("%s", report or f"{checked['backbone']['name']} with random weights")
+        network = network if report else _before_training(network, checked, trust)
         return network, f"{checked['backbone']['name']} (init: {init})"
     if not any(True for _ in network.parameters()):
         return network, str(checked["backbone"]["name"])
@@ -234,6 +235,15 @@ def _backbone(
         "wanted. Train first (`sslight fit` with the same config), name weights with "
         "extract.checkpoint=PATH or init=PATH, or write init=random."
     )
+
+
+def _before_training(
+    network: nn.Module, checked: Mapping[str, Any], trust: Sequence[str]
+) -> nn.Module:
+    """The network as the config's method would evaluate it: some change positions or the input."""
+    if not checked.get("method") or not any(True for _ in network.parameters()):
+        return network
+    return assemble.build_method(checked, trust, network).eval_backbone
 
 
 def untrained(checked: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from sslight import run
+from sslight import config, run
+from sslight.backbones.inputs import input_of
+from sslight.checkpoints import weights_digest
 from sslight.errors import RefusedRunError
+from sslight.run.assemble import build_method
+from sslight.run.extract import prepare
 
 CONFIG = {
     "backbone": {"name": "resnet18", "stem": "small", "width": 2},
@@ -55,3 +59,18 @@ def test_mistakes_leave_no_store(tmp_path, override, message):
     with pytest.raises(RefusedRunError, match=message):
         extract(tmp_path / "run", override)
     assert not (tmp_path / "run" / "features" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("name", [c for c in config.shipped() if c.endswith("/shapes")])
+def test_random_weights_are_those_that_the_method_evaluates(name, tmp_path):
+    composed = config.compose(name, ["init=random", f"run_dir={tmp_path}"])
+    found = prepare(composed, name, None, None, ()).backbone
+    method = build_method(composed, ()).eval_backbone
+    assert input_of(found) == input_of(method)
+    assert weights_digest(found.state_dict()) == weights_digest(method.state_dict())
+
+
+def test_raw_pixels_need_no_method(tmp_path):
+    words = ["backbone={name: pixels}", "init=random", f"run_dir={tmp_path}"]
+    composed = config.compose("mae/shapes", words)
+    assert not list(prepare(composed, "mae", None, None, ()).backbone.parameters())
