@@ -49,11 +49,6 @@ STARTS_FROM = {"clusterfit": "init", "distill": "method.teacher"}
 QUICKER = ["trainer.precision=bf16-mixed"]
 QUICKER += [f"callbacks.{name}=null" for name in ("knn", "linear_probe", "view_grid")]
 
-#: What is wrong with a method that is not clear, as far as that is known.
-REASONS = {
-    ("jigsaw", "cifar10"): "the recipe: a patch's place can be told without its object",
-}
-
 Row = dict[str, Any]
 
 
@@ -255,17 +250,12 @@ def _cells(data: str) -> Iterator[str]:
             for figure in ("knn", "linear")
             for kind in ("", "untrained_", "pixels_")
         ]
-        told = "" if learned(row) else f"**not clear**{_reason(row)}; "
+        told = "" if learned(row) else "**not clear**; "
         yield (
             f"| `{row['method']}` | {_paper(row['method'])} | {' | '.join(figures)} "
             f"| {row['rank']:.0f} | {row['images_per_second']} | {row['steps']} "
             f"| {told}seed {row['seed']}, {row['date']}, {row['commit']} |"
         )
-
-
-def _reason(row: Row) -> str:
-    reason = REASONS.get((row["method"], row["data"]))
-    return f" ({reason})" if reason else ""
 
 
 def _paper(method: str) -> str:
