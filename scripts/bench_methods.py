@@ -38,7 +38,7 @@ PAGE = REPOSITORY / "docs" / "methods.md"
 TABLE = re.compile(r"<!-- matrix: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 #: Share of test images above the untrained backbone that a method must reach, by kNN or by the
-#: linear probe: on generated images, and on real ones, where labels gain 34 points and not 70 (kNN).
+#: linear probe: on generated images, and on real ones, where labels gain 34 points by kNN, not 70.
 CLEAR, CLEAR_ON_REAL = 0.15, 0.10
 
 #: Methods that start from trained weights, and the key that names them: here SimCLR's run.
